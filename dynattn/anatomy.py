@@ -1,0 +1,199 @@
+"""Instruments for looking into a layer that mixes tokens.
+
+Every layer of this book has two verbs: ``layer.weights(x)`` gives the matrix that it uses for input x, and
+``layer.mix(A, x)`` applies a given matrix to x. The instruments need nothing else.
+"""
+
+import torch
+from torch.autograd.functional import jacobian
+
+from dynattn._checks import require_positive_int, require_tensor, require_tokens, shape_of
+from dynattn.attention import MultiHeadAttention, SingleHeadAttention
+
+
+def frozen(layer, x: torch.Tensor):
+    """The static network that the layer builds for x: a function that applies A(x), whatever it is given.
+
+    Args:
+        layer: any layer with ``weights`` and ``mix``.
+        x: tokens (..., n, d) whose computed weights are kept.
+
+    Returns:
+        A function from tokens (..., n, d) to outputs (..., n, d_out), without learned or computed change.
+    """
+    A = layer.weights(x).detach()
+    return lambda other: layer.mix(A, other)
+
+
+def transplant(layer, weights_from: torch.Tensor, values_from: torch.Tensor) -> torch.Tensor:
+    """Run one input through the network that another input wrote: mix(weights(weights_from), values_from).
+
+    Args:
+        layer: any layer with ``weights`` and ``mix``.
+        weights_from: tokens (..., n, d) from which the weights are computed.
+        values_from: tokens (..., n, d) to which they are applied.
+
+    Returns:
+        The output (..., n, d_out).
+
+    Raises:
+        ValueError: the two inputs differ in shape.
+    """
+    require_tokens("weights_from", weights_from)
+    if values_from.shape != weights_from.shape:
+        raise ValueError(
+            f"values_from: got shape {shape_of(values_from)}, expected {shape_of(weights_from)}, as weights_from"
+        )
+    return layer.mix(layer.weights(weights_from), values_from)
+
+
+def linearity_gap(f, x: torch.Tensor, y: torch.Tensor) -> float:
+    """How far f is from linear, on one pair of inputs: 0 for a linear function, and for a linear one plus a bias.
+
+    The relative error of superposition, ||f(x + y) - f(x) - f(y) + f(0)|| / ||f(x + y) - f(0)||.
+
+    Args:
+        f: a function of one tensor, such as a layer or :func:`frozen` of one.
+        x, y: two inputs of the same shape.
+
+    Returns:
+        A number >= 0 without unit.
+
+    Raises:
+        ValueError: x and y differ in shape, or f(x + y) equals f(0), so that there is nothing to compare with.
+    """
+    if x.shape != y.shape:
+        raise ValueError(f"y: got shape {shape_of(y)}, expected {shape_of(x)}, as x")
+    with torch.no_grad():
+        zero = f(torch.zeros_like(x))
+        whole = f(x + y) - zero
+        parts = (f(x) - zero) + (f(y) - zero)
+        size = whole.norm()
+        if size == 0:
+            raise ValueError("f: f(x + y) equals f(0), expected a function that answers to these inputs")
+        return ((whole - parts).norm() / size).item()
+
+
+def jacobian_paths(layer, x: torch.Tensor):
+    """The two paths by which an input reaches the output: through the values, and through the computed weights.
+
+    With y = mix(A(x), x), the product rule splits dy/dx into the value path (A held still) and the weight path
+    (the values held still). The third matrix is the derivative of the layer as it stands, found without the split.
+
+    Args:
+        layer: any layer with ``weights`` and ``mix``.
+        x: one input (n, d), best in float64.
+
+    Returns:
+        (value_path, weight_path, whole), each (n * d_out, n * d), rows and columns token by token.
+
+    Raises:
+        TypeError, ValueError: x is not one floating-point (n, d) input.
+    """
+    _require_one_input(x)
+    A = layer.weights(x).detach()
+
+    def matrix(f):
+        J = jacobian(f, x)
+        return J.reshape(-1, x.numel())
+
+    return matrix(lambda t: layer.mix(A, t)), matrix(lambda t: layer.mix(layer.weights(t), x)), matrix(layer)
+
+
+def effective_matrix(layer, x: torch.Tensor) -> torch.Tensor:
+    """The layer's whole weight matrix for input x: sum over heads of A_h(x) kron (W_O W_V)_h.
+
+    Writing the tokens below each other as one long vector, the layer (without its biases) multiplies it by this
+    matrix: entry block (i, j) is what token j contributes to token i.
+
+    Args:
+        layer: a :class:`~dynattn.attention.SingleHeadAttention` or
+            :class:`~dynattn.attention.MultiHeadAttention`.
+        x: one input (n, d_model).
+
+    Returns:
+        The matrix (n * d_out, n * d_model).
+
+    Raises:
+        TypeError: another kind of layer, or x is not a floating-point tensor.
+        ValueError: x is not one input (n, d_model).
+
+    Source: Elhage et al. 2021 (A Mathematical Framework for Transformer Circuits), "attention heads as tensor
+    products"; written here for row-major vectors.
+    """
+    _require_one_input(x)
+    with torch.no_grad():
+        return sum(torch.kron(A.contiguous(), W) for A, W in zip(_heads(layer, x), head_maps(layer)))
+
+
+def head_maps(layer) -> list[torch.Tensor]:
+    """For each head the learned map of one token's features, W_O W_V, as (d_out, d_model)."""
+    if isinstance(layer, SingleHeadAttention):
+        return [layer.W_V.weight.detach()]
+    if isinstance(layer, MultiHeadAttention):
+        W_V = layer.W_V.weight.detach().unflatten(0, (layer.n_heads, layer.d_head))
+        W_O = layer.W_O.weight.detach().unflatten(1, (layer.n_heads, layer.d_head))
+        return [W_O[:, h] @ W_V[h] for h in range(layer.n_heads)]
+    raise TypeError(f"layer: got {type(layer).__name__}, expected SingleHeadAttention or MultiHeadAttention")
+
+
+def _heads(layer, x):
+    A = layer.weights(x)
+    return A if A.dim() == 3 else A[None]
+
+
+def kronecker_rank(M: torch.Tensor, n: int, tolerance: float = 1e-6) -> int:
+    """The least number of terms with which M is a sum of Kronecker products A_r kron W_r, each A_r being (n, n).
+
+    Rearranged so that each (i, j) block becomes one row, such a sum has ordinary rank equal to its number of
+    terms. One attention head gives at most 1, H heads at most H.
+
+    Args:
+        M: a matrix (n * d_out, n * d_in).
+        n: number of tokens.
+        tolerance: singular values below this share of the largest count as 0.
+
+    Returns:
+        The rank, 0 for the zero matrix.
+
+    Raises:
+        TypeError, ValueError: M is not a floating-point matrix whose sides n divides.
+
+    Source: Van Loan and Pitsianis 1993.
+    """
+    require_tensor("M", M)
+    require_positive_int("n", n)
+    if M.dim() != 2 or M.shape[0] % n or M.shape[1] % n:
+        raise ValueError(f"M: got shape {shape_of(M)}, expected (n * d_out, n * d_in) with n = {n}")
+    blocks = M.unflatten(0, (n, -1)).unflatten(2, (n, -1))  # (n, d_out, n, d_in)
+    singular = torch.linalg.svdvals(blocks.permute(0, 2, 1, 3).reshape(n * n, -1).double())
+    return int((singular > tolerance * singular[0]).sum()) if singular[0] > 0 else 0
+
+
+def dynamic_fraction(A: torch.Tensor) -> float:
+    """Which share of the weights changes with the input: E||A - mean A||^2 / E||A||^2.
+
+    0 for a static layer, whose matrix is the same for every input; near 1 when the mean says nothing.
+
+    Args:
+        A: the matrices for a sample of inputs (samples, ..., n_q, n_k), at least two samples.
+
+    Returns:
+        A number between 0 and 1.
+
+    Raises:
+        TypeError, ValueError: not a floating-point tensor of at least two matrices, or all are zero.
+    """
+    require_tensor("A", A)
+    if A.dim() < 3 or len(A) < 2:
+        raise ValueError(f"A: got shape {shape_of(A)}, expected (samples, ..., n_q, n_k) with at least 2 samples")
+    size = A.square().sum()
+    if size == 0:
+        raise ValueError("A: every matrix is zero, expected at least one weight")
+    return ((A - A.mean(0)).square().sum() / size).item()
+
+
+def _require_one_input(x):
+    require_tokens("x", x)
+    if x.dim() != 2:
+        raise ValueError(f"x: got shape {shape_of(x)}, expected one input (n, d)")

@@ -1,0 +1,170 @@
+"""The book's figures: one style, one colour for learned W (blue) and one for computed A (vermillion).
+
+Every figure is shown by :func:`show`, with a caption and an alternative text that states what is seen.
+"""
+
+import html
+import io
+import re
+import urllib.parse
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import HTML, display
+from matplotlib.colors import LinearSegmentedColormap, Normalize, TwoSlopeNorm
+
+INK = "#1b1f24"
+PAPER = "#ffffff"
+LEARNED = "#0072b2"  # W, from the colour-blind safe palette of Okabe and Ito, as are the others
+COMPUTED = "#d55e00"  # A
+THIRD, FOURTH, FIFTH = "#009e73", "#8f5a83", "#7a7a7a"
+SERIES = (LEARNED, COMPUTED, THIRD, FOURTH, FIFTH)
+MARKERS = ("o", "s", "^", "D", "v")
+# The same figure on a dark page: only these colours change.
+ON_DARK = {INK: "#e8eaed", PAPER: "#14181e", LEARNED: "#56b4e9", COMPUTED: "#f08a3c", FOURTH: "#cc79a7", FIFTH: "#a8a8a8"}
+
+_MAPS = {
+    "A": LinearSegmentedColormap.from_list("computed", ["#ffffff", "#f3b48a", COMPUTED, "#6b2f00"]),
+    "W": LinearSegmentedColormap.from_list("learned", ["#7a4a00", "#d9b777", "#ffffff", "#7db8dc", "#003d66"]),
+}
+_COLOURS = {"A": COMPUTED, "W": LEARNED}
+_STYLE = {
+    "figure.dpi": 100,
+    "font.size": 10.5,
+    "font.family": "DejaVu Sans",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": matplotlib.cycler(color=SERIES),
+    "axes.titlesize": 11,
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "dynattn",
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), PAPER),
+}
+
+
+def subplots(columns: int = 1, width: float = 7.0, height: float = 3.2, rows: int = 1, **options):
+    """A figure and its axes in the book's style; like ``plt.subplots(rows, columns)``, sizes in inches."""
+    with plt.rc_context(_STYLE):
+        return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
+
+
+def show(figure, *, caption: str, alt: str) -> None:
+    """Show a figure once, with its caption and its alternative text, readable on a light and on a dark page.
+
+    Args:
+        figure: a matplotlib figure, drawn in the book's style; it is closed.
+        caption: what the figure is about, one or two sentences.
+        alt: what is to be seen in it, with the measured numbers, for readers who cannot see it.
+
+    Raises:
+        ValueError: the caption or the alternative text is empty.
+    """
+    if not caption.strip() or not alt.strip():
+        raise ValueError("caption, alt: got an empty text, expected a caption and what is seen in the figure")
+    buffer = io.StringIO()
+    with plt.rc_context(_STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    light = buffer.getvalue()
+    dark = re.sub("|".join(ON_DARK), lambda found: ON_DARK[found[0]], light)
+    width = re.search(r'<svg[^>]* width="([\d.]+)pt"', light)[1]
+    style = f"width:{float(width) * 4 / 3:.0f}px;max-width:100%;height:auto"
+    images = "".join(
+        f'<img class="dynattn-{mode}" style="{style}{hidden}" alt="{html.escape(alt)}" '
+        f'src="data:image/svg+xml,{urllib.parse.quote(svg, safe=_SAFE)}">'
+        for mode, svg, hidden in (("light", light, ""), ("dark", dark, ";display:none"))
+    )
+    text = f'<figure class="dynattn-figure" style="margin:1em 0">{images}<figcaption>{html.escape(caption)}</figcaption></figure>'
+    display({"text/html": text, "text/plain": f"[Figure: {alt}] {caption}"}, raw=True)
+
+
+_SAFE = " =:/,;()!*'@&$+?-_.~{}[]|^"
+
+
+def matrix(axes, M, kind: str, rows=None, columns=None, title: str = "", numbers: bool | None = None, limit=None) -> None:
+    """Draw a weight matrix as a heat map: computed A from white to vermillion, learned W from brown over white to blue.
+
+    Args:
+        axes: where to draw.
+        M: the matrix (n_out, n_in), array or tensor.
+        kind: "A" or "W".
+        rows, columns: labels of outputs (rows) and inputs (columns), such as the tokens.
+        title: title of the panel.
+        numbers: write the value into each cell; if None, where there are at most 8 x 8 cells.
+        limit: the value of the darkest colour; 1 for A and the largest |W| for W if None.
+
+    Raises:
+        ValueError: kind is neither "A" nor "W", or M is not a matrix.
+    """
+    M = _array(M, kind)
+    limit = limit or (1.0 if kind == "A" else max(np.abs(M).max(), 1e-9))
+    norm = Normalize(0, limit) if kind == "A" else TwoSlopeNorm(0, -limit, limit)
+    axes.imshow(M, cmap=_MAPS[kind], norm=norm, aspect="equal", interpolation="nearest")
+    axes.set_title(title)
+    axes.set_xticks(range(M.shape[1]) if columns is not None else [], columns, rotation=45 if columns else 0, ha="right")
+    axes.set_yticks(range(M.shape[0]) if rows is not None else [], rows)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_linewidth(0.8)
+    if numbers if numbers is not None else max(M.shape) <= 8:
+        for i, j in np.ndindex(M.shape):
+            r, g, b, _ = _MAPS[kind](norm(M[i, j]))
+            dark = 0.3 * r + 0.59 * g + 0.11 * b < 0.55
+            axes.text(j, i, f"{M[i, j]:.2f}", ha="center", va="center", fontsize=8, color="#fefefe" if dark else "#0a0a0a")
+
+
+def network(axes, M, kind: str, inputs, outputs=None, title: str = "", limit=None) -> None:
+    """Draw a weight matrix as a network: inputs on the left, outputs on the right, lines as wide as |weight|.
+
+    A negative weight is a dashed line. Arguments as in :func:`matrix`; ``inputs`` and ``outputs`` are the tokens.
+
+    Raises:
+        ValueError: kind is neither "A" nor "W", M is not a matrix, or the tokens don't fit it.
+    """
+    M = _array(M, kind)
+    outputs = inputs if outputs is None else outputs
+    if M.shape != (len(outputs), len(inputs)):
+        raise ValueError(f"M: got shape {M.shape}, expected {(len(outputs), len(inputs))}: outputs by inputs")
+    limit = limit or (1.0 if kind == "A" else max(np.abs(M).max(), 1e-9))
+    for i, j in np.ndindex(M.shape):
+        size = abs(M[i, j]) / limit
+        if size > 0.02:
+            line = "-" if M[i, j] > 0 else (0, (2.5, 1.5))
+            axes.plot([0, 1], [-j, -i], color=_COLOURS[kind], linewidth=5 * size, alpha=0.25 + 0.7 * min(size, 1), linestyle=line,
+                      solid_capstyle="round")  # fmt: skip
+    for x, tokens, side in ((0, inputs, "right"), (1, outputs, "left")):
+        axes.plot([x] * len(tokens), -np.arange(len(tokens)), "o", color=INK, markersize=7)
+        for i, token in enumerate(tokens):
+            axes.text(x + (0.07 if x else -0.07), -i, token, ha="left" if x else "right", va="center")
+    axes.set_title(title)
+    axes.set_xlim(-0.55, 1.55)
+    axes.set_ylim(-max(len(inputs), len(outputs)) + 0.5, 0.5)
+    axes.axis("off")
+
+
+def ledger(learned: dict[str, int], computed: dict[str, int]) -> None:
+    """Show the ledger of a chapter: which numbers are learned parameters W, and which are computed weights A.
+
+    Args:
+        learned: name of a learned matrix -> how many numbers are stored, once, for all inputs.
+        computed: name of a computed matrix -> how many numbers are computed anew for each input.
+    """
+    rows = [("learned W", name, f"{count:,} stored once") for name, count in learned.items()]
+    rows += [("computed A", name, f"{count:,} for each input") for name, count in computed.items()]
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    head = '<thead><tr><th scope="col">kind</th><th scope="col">matrix</th><th scope="col">how many numbers</th></tr></thead>'
+    display(HTML(f'<table class="dataframe dynattn-ledger">{head}<tbody>{body}</tbody></table>'))
+
+
+def _array(M, kind: str) -> np.ndarray:
+    if kind not in _MAPS:
+        raise ValueError(f"kind: got {kind!r}, expected 'A' (computed) or 'W' (learned)")
+    M = np.asarray(M.detach() if hasattr(M, "detach") else M, dtype=float)
+    if M.ndim != 2:
+        raise ValueError(f"M: got shape {M.shape}, expected a matrix (n_out, n_in)")
+    return M
