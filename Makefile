@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 bin := .venv/bin
 chapters := $(sort $(wildcard book/[0-9]*.ipynb))
-pages := index.md _config.yml _toc.yml $(wildcard book/*.md book/*.bib tools/*.py) $(shell find static -type f)
+pages := index.md _config.yml _toc.yml $(wildcard book/*.md book/*.bib) $(shell find static tools -type f ! -name "*.pyc")
 package := $(shell find dynattn -type f ! -name '*.pyc')
 executed := $(patsubst book/%,_build/run/0/%,$(chapters))
 lint := dynattn tests tools $(chapters)

@@ -1,5 +1,15 @@
 """Small mends of the book's theme, as a Sphinx extension."""
 
+import re
+from pathlib import Path
+
+MENDS = [
+    # Half a megabyte of script that draws the icons, which the style sheet's own font has drawn already.
+    (re.compile(r"<script[^>]*/fontawesome\.js[^>]*></script>"), ""),
+    # The label "Search" hides the text "Search Ctrl+K" that the button shows.
+    (re.compile(r'(<button class="[^"]*search-button-field[^"]*") title="Search" aria-label="Search"'), r"\1"),
+]
+
 
 def hide_unset_address(app, config):
     """No buttons lead to the repository while `make repo` has not set its address; Colab opens GitHub's only."""
@@ -12,6 +22,17 @@ def hide_unset_address(app, config):
             options.pop(name, None)
 
 
+def mend_pages(app, exception):
+    if exception is None and app.builder.name == "html":
+        for page in Path(app.outdir).rglob("*.html"):
+            text = mended = page.read_text(encoding="utf-8")
+            for pattern, replacement in MENDS:
+                mended = pattern.sub(replacement, mended)
+            if mended != text:
+                page.write_text(mended, encoding="utf-8")
+
+
 def setup(app):
     app.connect("config-inited", hide_unset_address, priority=1)
+    app.connect("build-finished", mend_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
