@@ -65,7 +65,7 @@ def claim(number: str, statement: str, measured: float, *, at_least=None, at_mos
 def margin(record: dict) -> float:
     """By how much the measured number keeps its nearest bound; negative when it does not."""
     low, high, measured = record["at_least"], record["at_most"], record["measured"]
-    return min([measured - low] * (low is not None) + [high - measured] * (high is not None))
+    return min(measured - (-math.inf if low is None else low), (math.inf if high is None else high) - measured)
 
 
 def show(x: float) -> str:
@@ -142,5 +142,5 @@ def page(records: list[dict]) -> str:
 
 if __name__ == "__main__":
     folder, target = map(Path, sys.argv[1:3])
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("*.json"))]
     target.write_text(page(found), encoding="utf-8")

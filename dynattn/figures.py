@@ -47,9 +47,9 @@ _STYLE = {
 
 
 def subplots(columns: int = 1, width: float = 7.0, height: float = 3.2, rows: int = 1, **options):
-    """A figure and its axes in the book's style; like ``plt.subplots(rows, columns)``, sizes in inches."""
-    with plt.rc_context(_STYLE):
-        return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
+    """A figure and its axes; like ``plt.subplots(rows, columns)``, sizes in inches. Switches the book's style on."""
+    plt.rcParams.update(_STYLE)
+    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
 
 
 def show(figure, *, caption: str, alt: str) -> None:
@@ -66,13 +66,14 @@ def show(figure, *, caption: str, alt: str) -> None:
     if not caption.strip() or not alt.strip():
         raise ValueError("caption, alt: got an empty text, expected a caption and what is seen in the figure")
     buffer = io.StringIO()
-    with plt.rc_context(_STYLE):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
     light = buffer.getvalue()
     dark = re.sub("|".join(ON_DARK), lambda found: ON_DARK[found[0]], light)
     width = re.search(r'<svg[^>]* width="([\d.]+)pt"', light)[1]
-    style = f"width:{float(width) * 4 / 3:.0f}px;max-width:100%;height:auto"
+    pixels = float(width) * 4 / 3
+    # On a phone a figure shrinks to 560 px and then scrolls, so that its labels stay readable.
+    style = f"width:{pixels:.0f}px;max-width:max(100%, {min(pixels, 560):.0f}px);height:auto"
     images = "".join(
         f'<img class="dynattn-{mode}" style="{style}{hidden}" alt="{html.escape(alt)}" '
         f'src="data:image/svg+xml,{urllib.parse.quote(svg, safe=_SAFE)}">'
@@ -105,7 +106,9 @@ def matrix(axes, M, kind: str, rows=None, columns=None, title: str = "", numbers
     norm = Normalize(0, limit) if kind == "A" else TwoSlopeNorm(0, -limit, limit)
     axes.imshow(M, cmap=_MAPS[kind], norm=norm, aspect="equal", interpolation="nearest")
     axes.set_title(title)
-    axes.set_xticks(range(M.shape[1]) if columns is not None else [], columns, rotation=45 if columns else 0, ha="right")
+    words = columns is not None and max(len(str(label)) for label in columns) > 3
+    axes.set_xticks(range(M.shape[1]) if columns is not None else [], columns)
+    axes.tick_params("x", rotation=45 if words else 0)
     axes.set_yticks(range(M.shape[0]) if rows is not None else [], rows)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
@@ -115,7 +118,7 @@ def matrix(axes, M, kind: str, rows=None, columns=None, title: str = "", numbers
         for i, j in np.ndindex(M.shape):
             r, g, b, _ = _MAPS[kind](norm(M[i, j]))
             dark = 0.3 * r + 0.59 * g + 0.11 * b < 0.55
-            axes.text(j, i, f"{M[i, j]:.2f}", ha="center", va="center", fontsize=8, color="#fefefe" if dark else "#0a0a0a")
+            axes.text(j, i, f"{np.round(M[i, j], 2) + 0:.2f}", ha="center", va="center", fontsize=8, color="#fefefe" if dark else "#0a0a0a")
 
 
 def network(axes, M, kind: str, inputs, outputs=None, title: str = "", limit=None) -> None:
@@ -137,7 +140,7 @@ def network(axes, M, kind: str, inputs, outputs=None, title: str = "", limit=Non
             line = "-" if M[i, j] > 0 else (0, (2.5, 1.5))
             axes.plot([0, 1], [-j, -i], color=_COLOURS[kind], linewidth=5 * size, alpha=0.25 + 0.7 * min(size, 1), linestyle=line,
                       solid_capstyle="round")  # fmt: skip
-    for x, tokens, side in ((0, inputs, "right"), (1, outputs, "left")):
+    for x, tokens in ((0, inputs), (1, outputs)):
         axes.plot([x] * len(tokens), -np.arange(len(tokens)), "o", color=INK, markersize=7)
         for i, token in enumerate(tokens):
             axes.text(x + (0.07 if x else -0.07), -i, token, ha="left" if x else "right", va="center")

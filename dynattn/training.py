@@ -39,7 +39,7 @@ def fit(
         ValueError: steps below 1, or lr not above 0.
         FloatingPointError: the loss is no longer finite; the message names the step.
 
-    Source: Loshchilov and Hutter 2019 (AdamW); Smith and Topin 2019 (one cycle).
+    Source: Loshchilov and Hutter 2019 (AdamW); Smith and Topin 2018 (one cycle).
     """
     if steps < 1:
         raise ValueError(f"steps: got {steps}, expected at least 1")
