@@ -22,7 +22,7 @@ THIRD, FOURTH, FIFTH = "#009e73", "#8f5a83", "#7a7a7a"
 SERIES = (LEARNED, COMPUTED, THIRD, FOURTH, FIFTH)
 MARKERS = ("o", "s", "^", "D", "v")
 # The same figure on a dark page: only these colours change.
-ON_DARK = {INK: "#e8eaed", PAPER: "#14181e", LEARNED: "#56b4e9", COMPUTED: "#f08a3c", FOURTH: "#cc79a7", FIFTH: "#a8a8a8"}
+ON_DARK = {INK: "#e8eaed", PAPER: "#121212", LEARNED: "#56b4e9", COMPUTED: "#f08a3c", FOURTH: "#cc79a7", FIFTH: "#a8a8a8"}
 
 _MAPS = {
     "A": LinearSegmentedColormap.from_list("computed", ["#ffffff", "#f3b48a", COMPUTED, "#6b2f00"]),
