@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 bin := .venv/bin
 chapters := $(sort $(wildcard book/[0-9]*.ipynb))
-pages := index.md _config.yml _toc.yml $(wildcard book/*.md book/*.bib) $(shell find static tools -type f ! -name "*.pyc")
+pages := index.md _config.yml _toc.yml $(shell find book static tools -type f ! -name '*.ipynb' ! -name '*.pyc')
 package := $(shell find dynattn -type f ! -name '*.pyc')
 executed := $(patsubst book/%,_build/run/0/%,$(chapters))
 lint := dynattn tests tools $(chapters)
@@ -49,20 +49,19 @@ book: _build/html/index.html
 # of the start, so that an edit made while it ran counts as newer.
 _build/run/%.ipynb: book/$$(notdir $$*).ipynb $(package) .venv/.installed
 	@set -e; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; trap 'exit 130' INT TERM; \
-	echo "run $< (seed $(firstword $(subst /, ,$*)))"; touch "$$work/start"; cp $< "$$work/$(notdir $@)"; \
-	rm -rf $@ $(@:.ipynb=); mkdir -p $(@D); \
+	touch "$$work/start"; cp $< "$$work/$(notdir $@)"; rm -rf $@ $(@:.ipynb=); mkdir -p $(@D); \
 	DYNATTN_SEED=$(firstword $(subst /, ,$*)) DYNATTN_CLAIMS="$$work/claims" IPYTHONDIR="$$work/ipython" \
-	  $(bin)/python -m pytest --quiet --no-header -p no:cacheprovider --rootdir "$$work" \
-	  --nbmake --overwrite --nbmake-timeout=600 "$$work/$(notdir $@)"; \
+	  $(bin)/python -m pytest --quiet --no-header -p no:cacheprovider --rootdir "$$work" --nbmake --overwrite \
+	  --nbmake-timeout=600 "$$work/$(notdir $@)" > "$$work/log" 2>&1 || { cat "$$work/log" >&2; exit 1; }; \
+	echo "ran $< (seed $(firstword $(subst /, ,$*))): $$(tail -n 1 "$$work/log")"; \
 	mkdir -p "$$work/claims"; cp -R "$$work/claims" $(@:.ipynb=); \
 	cp "$$work/$(notdir $@)" $@.part; touch -r "$$work/start" $@.part; mv $@.part $@
 
 # The site: from the executed chapters, so that what is published is what passed.
 _build/html/index.html: $(executed) $(pages) .venv/.installed
 	@echo "build the site"
-	@set -e; rm -rf _build/src _build/site; mkdir -p _build/src/book; touch _build/start; \
-	cp -R index.md _config.yml _toc.yml static tools _build/src/; \
-	cp book/*.md book/*.bib $(executed) _build/src/book/; \
+	@set -e; rm -rf _build/src _build/site; mkdir -p _build/src; touch _build/start; \
+	cp -R index.md _config.yml _toc.yml book static tools _build/src/; cp $(executed) _build/src/book/; \
 	sed 's/execute_notebooks: force/execute_notebooks: "off"/' _config.yml > _build/src/_config.yml; \
 	$(bin)/jupyter-book build -n -W --keep-going -q --path-output _build/site _build/src > _build/site.log \
 	  || { cat _build/site.log >&2; exit 1; }; \
@@ -82,8 +81,8 @@ test: lint book
 serve: book
 	@$(bin)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
-repo: .venv/.installed
-	@$(bin)/python tools/repo.py '$(URL)'
+repo:
+	@$(PYTHON) tools/repo.py '$(URL)'
 
 claims: $(foreach seed,$(shell seq 0 $$(($(SEEDS) - 1))),$(addprefix _build/run/$(seed)/,$(notdir $(chapters))))
 	@$(bin)/python -m dynattn.claims _build/run book/claims.md

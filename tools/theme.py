@@ -8,12 +8,15 @@ MENDS = [
     (re.compile(r"<script[^>]*/fontawesome\.js[^>]*></script>"), ""),
     # The label "Search" hides the text "Search Ctrl+K" that the button shows.
     (re.compile(r'(<button class="[^"]*search-button-field[^"]*") title="Search" aria-label="Search"'), r"\1"),
+    # The role that Sphinx gives to a reference is deprecated, and not allowed here.
+    (re.compile(r'role="doc-biblioentry"'), 'role="listitem"'),
 ]
 
 
-def hide_unset_address(app, config):
-    """No buttons lead to the repository while `make repo` has not set its address; Colab opens GitHub's only."""
+def set_options(app, config):
+    """No button leads to the repository while `make repo` has not set its address; Colab opens GitHub's only."""
     options = config.html_theme_options
+    options["navbar_persistent"] = []  # no bar above the page for a third search button
     url = options["repository_url"]
     if not url.startswith("https://github.com/"):
         options.pop("launch_buttons", None)
@@ -33,6 +36,6 @@ def mend_pages(app, exception):
 
 
 def setup(app):
-    app.connect("config-inited", hide_unset_address, priority=1)
+    app.connect("config-inited", set_options, priority=1)
     app.connect("build-finished", mend_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

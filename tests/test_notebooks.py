@@ -1,0 +1,216 @@
+"""The form of the chapters: each rule that CONTRIBUTING.md gives for notebooks is a test here."""
+
+import ast
+import re
+import unicodedata
+
+import nbformat
+import pytest
+from conftest import CHAPTERS, EXECUTED, ROOT, SOLUTION, cells, each_chapter, load
+from pybtex.database import parse_file
+
+SECTIONS = ["Against", "Learned or computed?", "Exercises", "Summary", "What to read next", "References"]
+MOST_LINES = 18
+
+
+def prose(source: str) -> str:
+    """Markdown without code, formulas, links' addresses and HTML tags."""
+    source = re.sub(r"^```.*?^```", " ", source, flags=re.MULTILINE | re.DOTALL)
+    source = re.sub(r"`[^`]*`", " ", source)
+    source = re.sub(r"\$\$.*?\$\$|\$[^$]*\$", " ", source, flags=re.DOTALL)
+    source = re.sub(r"\]\([^)]*\)", "]", source)
+    return re.sub(r"</?\w+[^>]*>", " ", source)
+
+
+def headings(path) -> list[tuple[int, str]]:
+    text = "\n\n".join(cell["source"] for cell in cells(path, "markdown"))
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    return [(len(marks), title.strip()) for marks, title in re.findall(r"^(#+) +(.*)$", text, flags=re.MULTILINE)]
+
+
+def exercises(path) -> list[str]:
+    """The numbers that the exercise cells check."""
+    found = [re.findall(r'^check\("([\d.]+)"', cell["source"], flags=re.MULTILINE) for cell in cells(path, "code")]
+    return [number for numbers in found for number in numbers]
+
+
+def test_there_are_chapters():
+    assert len(CHAPTERS) >= 4
+    assert [path.name[:2] for path in CHAPTERS] == [f"{i:02}" for i in range(1, len(CHAPTERS) + 1)]
+
+
+@each_chapter
+def test_file_is_clean(path):
+    notebook = load(path)
+    nbformat.validate(nbformat.read(path, as_version=4))
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) >= (4, 5)
+    assert notebook["metadata"] == {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook["cells"]:
+        assert cell["metadata"] == {}, cell["id"]
+        assert cell["source"].strip(), cell["id"]
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == [] and cell["execution_count"] is None, cell["id"]
+
+
+@each_chapter
+def test_cell_ids_are_names(path):
+    ids = [cell["id"] for cell in load(path)["cells"]]
+    assert len(set(ids)) == len(ids)
+    assert [i for i in ids if not re.fullmatch(r"[a-z][a-z0-9-]{0,63}", i)] == []
+
+
+@each_chapter
+def test_headings(path):
+    found = headings(path)
+    levels = [level for level, _ in found]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert [title for (level, title), before in zip(found[1:], levels, strict=False) if level > before + 1] == []
+    titles = [title for level, title in found if level == 2]
+    assert len(set(titles)) == len(titles)
+    assert titles[-len(SECTIONS) :] == SECTIONS
+
+
+@each_chapter
+def test_opening_and_closing(path):
+    opening = cells(path, "markdown")[0]["source"]
+    assert "\n**The point.** " in opening
+    assert re.search(r"\bminutes\b", opening), "how long it takes"
+    text = "\n\n".join(cell["source"] for cell in cells(path, "markdown"))
+    assert "**Predict before you run.**" in text
+    summary = prose(re.search(r"^## Summary\n+(.*?)\n+## ", text, flags=re.MULTILINE | re.DOTALL)[1]).strip()
+    assert len(re.split(r"(?<=[.!?])\s+", summary)) == 3, "the summary has three sentences"
+
+
+@each_chapter
+def test_markdown_reads_everywhere(path):
+    """No directives, roles or targets of MyST: Colab and GitHub show them as they stand."""
+    for cell in cells(path, "markdown"):
+        assert not re.search(r"^(`{3,}|:{3,}|~{3,})\{", cell["source"], flags=re.MULTILINE), cell["id"]
+        assert not re.search(r"\{[a-z][\w:-]*\}`", cell["source"]), cell["id"]
+        assert not re.search(r"^\([\w-]+\)=$", cell["source"], flags=re.MULTILINE), cell["id"]
+        assert not re.search(r"!\[|<img|<script|<style|<iframe", cell["source"]), cell["id"]
+        tags = set(re.findall(r"</?([a-z]+)[^>]*>", re.sub(r"`[^`]*`|\$[^$]*\$", "", cell["source"])))
+        assert tags <= {"details", "summary"}, cell["id"]
+        assert cell["source"].count("$$") % 2 == 0, cell["id"]
+
+
+@each_chapter
+def test_no_result_is_typed(path):
+    """Measured numbers are printed by cells. Names such as "chapter 2" or "claim 1.4" are no results."""
+    for cell in cells(path, "markdown"):
+        text = re.sub(r"^#+ .*$", "", prose(cell["source"]), flags=re.MULTILINE)
+        text = re.sub(r"\b([Cc]laims?|[Ee]xercises?|[Ss]ections?|PyTorch|Python|§) ?\d+\.\d+(( and |, | to )\d+\.\d+)*", " ", text)
+        assert re.findall(r"\d+[.]\d+|\d+ ?%|\d+ per cent", text) == [], cell["id"]
+
+
+@each_chapter
+def test_code_cells_are_short_and_plain(path):
+    for cell in cells(path, "code"):
+        lines = [line for line in cell["source"].splitlines() if line.strip()]
+        assert len(lines) <= MOST_LINES, f"{cell['id']}: {len(lines)} lines"
+        if cell["id"] == "setup":
+            continue
+        code = cell["source"]
+        assert not re.search(r"^\s*[!%]", code, flags=re.MULTILINE), f"{cell['id']}: shell or magic"
+        assert not re.search(r"https?://|\burllib|\brequests\b|torch\.hub|load_state_dict_from_url|download", code), cell["id"]
+        assert not re.search(r"""["'](/|~/|[A-Za-z]:\\)\w""", code), f"{cell['id']}: absolute path"
+        assert not re.search(r"\b(pickle|torch\.load|eval|exec)\b(?!\()", code.replace(".eval()", "")), cell["id"]
+        ast.parse(code)
+
+
+@each_chapter
+def test_first_cells(path):
+    first, second = cells(path, "code")[:2]
+    assert first["id"] == "setup"
+    assert re.search(r"^seed = dynattn\.seed\(\)$", second["source"], flags=re.MULTILINE)
+
+
+@each_chapter
+def test_figures_have_caption_and_alternative_text(path):
+    """Every figure is shown by figures.show, which demands both; the executed chapter holds no other image."""
+    for cell in cells(path, "code"):
+        assert not re.search(r"(?<!\bfigures)\.show\(", cell["source"]), f"{cell['id']}: figures.show shows figures"
+        drawn, shown = cell["source"].count("figures.subplots("), cell["source"].count("figures.show(")
+        assert drawn == shown, f"{cell['id']}: a figure is drawn and shown in the same cell"
+    for cell in cells(EXECUTED / path.name, "code"):
+        for output in cell["outputs"]:
+            assert not [kind for kind in output.get("data", {}) if kind.startswith("image/")], cell["id"]
+
+
+@each_chapter
+def test_executed_output(path):
+    """The executed copy is this chapter, ran to its end, and shows nothing of the machine that it ran on."""
+    before, after = load(path)["cells"], load(EXECUTED / path.name)["cells"]
+    assert [cell["source"] for cell in after] == [cell["source"] for cell in before], "run `make book`"
+    for cell in after:
+        if cell["cell_type"] == "code":
+            assert cell["execution_count"], cell["id"]
+            outputs = str(cell["outputs"])
+            assert "'output_type': 'error'" not in outputs and "Warning" not in outputs, cell["id"]
+            assert not re.search(r"0x[0-9a-f]{6,}|/(tmp|home|root|Users|usr|private)/", outputs), cell["id"]
+
+
+@each_chapter
+def test_exercises(path):
+    """Three to five exercises; each has a heading, a skeleton that raises nothing, and a folded solution."""
+    chapter, numbers = int(path.name[:2]), exercises(path)
+    assert numbers == [f"{chapter}.{i}" for i in range(1, len(numbers) + 1)]
+    assert 3 <= len(numbers) <= 5
+    titles = [title.split()[0] for level, title in headings(path) if level == 3 and title[0].isdigit()]
+    assert titles == numbers
+    notebook, executed = load(path)["cells"], load(EXECUTED / path.name)["cells"]
+    for number in numbers:
+        at = next(i for i, cell in enumerate(notebook) if f'check("{number}"' in cell["source"] and cell["cell_type"] == "code")
+        assert "..." in notebook[at]["source"], number
+        text = "".join("".join(output.get("text", "")) for output in executed[at]["outputs"])
+        assert f"Exercise {number}: not attempted yet." in text
+        solution = notebook[at + 1]["source"]
+        assert solution.startswith("<details><summary>Solution</summary>\n\n"), number
+        assert solution.endswith("\n\n</details>"), number
+        assert solution.count("```python") == 1 and solution.count("```") == 2, number
+        assert f'check("{number}"' in SOLUTION.search(solution)[1], number
+
+
+def plain(name: str) -> str:
+    """A name without TeX and accents."""
+    name = re.sub(r"\\(L|l)\b", r"\1", name)
+    name = re.sub(r"\\.|[{}]", "", name)
+    return "".join(c for c in unicodedata.normalize("NFD", name) if not unicodedata.combining(c))
+
+
+@pytest.fixture(scope="module")
+def bibliography():
+    """The addresses of every reference, each with the first author's name and the year."""
+    found = {}
+    for entry in parse_file(ROOT / "book" / "references.bib").entries.values():
+        author = plain(" ".join(entry.persons["author"][0].prelast_names + entry.persons["author"][0].last_names))
+        addresses = [f"https://doi.org/{entry.fields['doi']}"] if "doi" in entry.fields else []
+        addresses += [f"https://arxiv.org/abs/{entry.fields['eprint']}"] if "eprint" in entry.fields else []
+        addresses += [entry.fields["url"]] if "url" in entry.fields else []
+        addresses += re.findall(r"\\url\{([^}]*)\}", " ".join(entry.fields.values()))
+        found |= {address.lower(): (author, entry.fields.get("year", "")) for address in addresses}
+    return found
+
+
+@each_chapter
+def test_citations_are_in_the_bibliography(path, bibliography):
+    """Each link that leaves the book leads to a reference of the book, under its first author's name and year."""
+    cited = 0
+    for cell in cells(path, "markdown"):
+        for text, address in re.findall(r"\[([^\]]*)\]\((https?://[^)\s]*)\)", cell["source"]):
+            assert address.lower() in bibliography, f"{cell['id']}: {address} is not in references.bib"
+            author, year = bibliography[address.lower()]
+            assert author.lower() in plain(text).lower() and year in text, f"{cell['id']}: {text!r}, expected {author} {year}"
+            cited += 1
+        assert len(re.findall(r"https?://", cell["source"])) == len(re.findall(r"\]\(https?://", cell["source"])), cell["id"]
+    assert cited >= 2
+
+
+@each_chapter
+def test_links_inside_the_book(path):
+    for cell in cells(path, "markdown"):
+        for target in re.findall(r"\]\((?!https?://)([^)#\s]+)", cell["source"]):
+            assert (path.parent / target).exists(), f"{cell['id']}: {target}"

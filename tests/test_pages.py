@@ -1,0 +1,186 @@
+"""The built pages: complete, linked, reachable for everyone, and readable without any other host."""
+
+import functools
+import gzip
+import re
+import shutil
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import axe_playwright_python
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+from conftest import ROOT, SITE
+from playwright.sync_api import sync_playwright
+
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
+PAGES = [TOC["root"]] + [chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]]
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+each_page = pytest.mark.parametrize("page", PAGES)
+
+
+@pytest.fixture(scope="module")
+def soups(built):
+    """Every HTML file of the site, parsed."""
+    return {path: BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser") for path in sorted(built.rglob("*.html"))}
+
+
+@each_page
+def test_page_is_there(built, page):
+    text = (built / f"{page}.html").read_text(encoding="utf-8")
+    assert "Traceback (most recent call last)" not in text
+    assert 'http-equiv="refresh"' not in text
+    soup = BeautifulSoup(text, "html.parser")
+    title = soup.select_one("article h1, .bd-article h1")
+    assert title and title.get_text(strip=True)
+    assert soup.title.get_text(strip=True)
+
+
+def test_internal_links_lead_somewhere(built, soups):
+    anchors = {path: {tag["id"] for tag in soup.select("[id]")} for path, soup in soups.items()}
+    broken = []
+    for path, soup in soups.items():
+        for link in soup.select("a[href]"):
+            parts = urlsplit(link["href"])
+            if parts.scheme or parts.netloc or link["href"] == "#":
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            if not target.is_file() or (parts.fragment and unquote(parts.fragment) not in anchors.get(target, ())):
+                broken.append(f"{path.relative_to(built)}: {link['href']}")
+    assert broken == []
+
+
+def test_no_id_is_used_twice(built, soups):
+    for path, soup in soups.items():
+        ids = [tag["id"] for tag in soup.select("[id]")]
+        assert sorted({i for i in ids if ids.count(i) > 1}) == [], path.relative_to(built)
+
+
+def test_images_say_what_is_seen(built, soups):
+    figures = 0
+    for path, soup in soups.items():
+        for image in soup.select("img"):
+            alt = image.get("alt", "").strip()
+            assert alt and not re.search(r"\.(png|svg|jpe?g|gif)$|^[0-9a-f]{16,}", alt), f"{path.relative_to(built)}: {alt!r}"
+        for image in soup.select(".dynattn-figure img"):
+            assert re.search(r"\d", image["alt"]), f"{path.relative_to(built)}: {image['alt']!r} holds no number"
+            figures += 1
+    assert figures, "the book has figures"
+
+
+def test_nothing_is_loaded_from_another_host(built, soups):
+    """Only links that a reader follows may point elsewhere."""
+    other = re.compile(r"^\s*(https?:)?//", re.IGNORECASE)
+    for path, soup in soups.items():
+        for tag in soup.select("[src], [srcset], [poster], [data], link[href], object[data]"):
+            for name in ("src", "srcset", "poster", "data", "href"):
+                assert not other.match(tag.get(name, "")), f"{path.relative_to(built)}: {tag}"
+        styles = "".join(tag.get_text() for tag in soup.select("style")) + "".join(tag["style"] for tag in soup.select("[style]"))
+        assert not re.search(r"(url\(|@import)\s*['\"]?(https?:)?//", styles), path.relative_to(built)
+        scripts = "".join(tag.get_text() for tag in soup.select("script:not([src])"))
+        assert "://" not in scripts, path.relative_to(built)
+    for path in built.rglob("*.css"):
+        assert not re.search(r"(url\(|@import)\s*['\"]?(https?:)?//", path.read_text(encoding="utf-8")), path.relative_to(built)
+
+
+# ------------------------------------------------------------------------------------- in a browser
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def address(built):
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Silent, directory=built)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if not program:
+        pytest.skip(f"no browser: none of {', '.join(names)} is installed")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+                 "--disable-component-update", "--disable-sync"]  # fmt: skip
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield browser
+        browser.close()
+
+
+def visit(browser, address, page, scheme="light", width=1280):
+    """Open a page as on a first visit; return it with all that it asked for, and fail on any error."""
+    tab = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}).new_page()
+    responses, errors = [], []
+    tab.on("response", lambda response: responses.append(response))
+    tab.on("requestfailed", lambda request: errors.append(f"failed: {request.url}"))
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+    tab.goto(f"{address}/{page}.html", wait_until="networkidle")
+    if tab.locator(".math").count():
+        tab.wait_for_selector("mjx-container", state="attached")
+    assert errors == []
+    assert responses and all(response.ok for response in responses), [r.url for r in responses if not r.ok]
+    here = [response for response in responses if response.url.startswith((address, "data:", "blob:"))]
+    assert len(here) == len(responses), [response.url for response in responses if response not in here]
+    return tab, responses
+
+
+@each_page
+def test_page_in_a_browser(browser, address, page):
+    """No error, no other host, mathematics set, one megabyte at most, and no scrolling sideways on a small screen."""
+    tab, responses = visit(browser, address, page)
+    assert tab.locator("mjx-merror, [data-mjx-error]").count() == 0
+    if tab.locator(".math").count():
+        assert tab.locator("mjx-container").count() >= tab.locator(".math").count()
+    sizes = {}
+    for response in responses:
+        if not response.url.startswith("data:"):
+            body = response.body()
+            sizes[response.url] = min(len(body), len(gzip.compress(body)))
+    assert sum(sizes.values()) <= 1_000_000, sorted(sizes.items(), key=lambda item: -item[1])[:8]
+    tab.set_viewport_size({"width": 320, "height": 700})
+    tab.wait_for_timeout(300)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 320
+    tab.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@each_page
+def test_page_is_accessible(browser, address, page, scheme):
+    tab, _ = visit(browser, address, page, scheme)
+    assert tab.evaluate("document.documentElement.dataset.theme") == scheme
+    tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    tab.evaluate(AXE)
+    found = tab.evaluate("axe.run(document, {rules: {'label-content-name-mismatch': {enabled: true}}})")
+    assert found["passes"], "axe ran"
+    problems = [
+        f"{rule['id']}: {node['html'][:160]} {node['any'][0]['message'] if node['any'] else ''}"
+        for rule in found["violations"]
+        for node in rule["nodes"][:3]
+    ]
+    assert problems == []
+    tab.context.close()
+
+
+@pytest.mark.parametrize(("scheme", "media", "shown"), [("light", "screen", "light"), ("dark", "screen", "dark"), ("dark", "print", "light")])
+def test_one_drawing_of_each_figure_is_shown(browser, address, scheme, media, shown):
+    page = next(page for page in PAGES if "dynattn-figure" in (SITE / f"{page}.html").read_text(encoding="utf-8"))
+    tab, _ = visit(browser, address, page, scheme)
+    loaded = tab.locator(".dynattn-figure img").evaluate_all("images => images.map(i => i.complete && i.naturalWidth > 0)")
+    assert set(loaded) == {True}
+    tab.emulate_media(media=media, color_scheme=scheme)
+    for name in ("light", "dark"):
+        images = tab.locator(f".dynattn-figure img.dynattn-{name}")
+        assert images.count()
+        visible = images.evaluate_all("images => images.map(image => getComputedStyle(image).display != 'none')")
+        assert set(visible) == {name == shown}
+    tab.context.close()
