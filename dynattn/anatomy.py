@@ -4,10 +4,18 @@ Every layer of this book has two verbs: ``layer.weights(x)`` gives the matrix th
 ``layer.mix(A, x)`` applies a given matrix to x. The instruments need nothing else.
 """
 
+import math
+
 import torch
 from torch.autograd.functional import jacobian
 
-from dynattn._checks import require_positive_int, require_tensor, require_tokens, shape_of
+from dynattn._checks import (
+    require_finite,
+    require_positive_int,
+    require_tensor,
+    require_tokens,
+    shape_of,
+)
 from dynattn.attention import MultiHeadAttention, SingleHeadAttention
 
 
@@ -21,6 +29,7 @@ def frozen(layer, x: torch.Tensor):
     Returns:
         A function from tokens (..., n, d) to outputs (..., n, d_out), without learned or computed change.
     """
+    _require_layer(layer)
     A = layer.weights(x).detach()
     return lambda other: layer.mix(A, other)
 
@@ -39,16 +48,17 @@ def transplant(layer, weights_from: torch.Tensor, values_from: torch.Tensor) -> 
     Raises:
         ValueError: the two inputs differ in shape.
     """
+    _require_layer(layer)
     require_tokens("weights_from", weights_from)
+    require_tokens("values_from", values_from, like=weights_from)
     if values_from.shape != weights_from.shape:
-        raise ValueError(
-            f"values_from: got shape {shape_of(values_from)}, expected {shape_of(weights_from)}, as weights_from"
-        )
+        expected = f"{shape_of(weights_from)}, as weights_from"
+        raise ValueError(f"values_from: got shape {shape_of(values_from)}, expected {expected}")
     return layer.mix(layer.weights(weights_from), values_from)
 
 
 def linearity_gap(f, x: torch.Tensor, y: torch.Tensor) -> float:
-    """How far f is from linear, on one pair of inputs: 0 for a linear function, and for a linear one plus a bias.
+    """How far f is from linear, on one pair of inputs: 0 for a linear function, also for one plus a bias.
 
     The relative error of superposition, ||f(x + y) - f(x) - f(y) + f(0)|| / ||f(x + y) - f(0)||.
 
@@ -60,8 +70,12 @@ def linearity_gap(f, x: torch.Tensor, y: torch.Tensor) -> float:
         A number >= 0 without unit.
 
     Raises:
-        ValueError: x and y differ in shape, or f(x + y) equals f(0), so that there is nothing to compare with.
+        TypeError, ValueError: x and y are not finite floating-point tensors of one shape; f(x + y) equals
+            f(0), so that there is nothing to compare with; or f is not finite.
     """
+    require_tensor("x", x)
+    require_tensor("y", y, like=x)
+    require_finite(x=x, y=y)
     if x.shape != y.shape:
         raise ValueError(f"y: got shape {shape_of(y)}, expected {shape_of(x)}, as x")
     with torch.no_grad():
@@ -71,14 +85,18 @@ def linearity_gap(f, x: torch.Tensor, y: torch.Tensor) -> float:
         size = whole.norm()
         if size == 0:
             raise ValueError("f: f(x + y) equals f(0), expected a function that answers to these inputs")
-        return ((whole - parts).norm() / size).item()
+        gap = ((whole - parts).norm() / size).item()
+    if not math.isfinite(gap):
+        raise ValueError("f: got a result that is not finite, expected finite numbers at 0, x, y and x + y")
+    return gap
 
 
 def jacobian_paths(layer, x: torch.Tensor):
-    """The two paths by which an input reaches the output: through the values, and through the computed weights.
+    """The two paths from an input to the output: through the values, and through the computed weights.
 
-    With y = mix(A(x), x), the product rule splits dy/dx into the value path (A held still) and the weight path
-    (the values held still). The third matrix is the derivative of the layer as it stands, found without the split.
+    With y = mix(A(x), x), the product rule splits dy/dx into the value path (A held still) and the weight
+    path (the values held still). The third matrix is the derivative of the layer as it stands, found without
+    the split.
 
     Args:
         layer: any layer with ``weights`` and ``mix``.
@@ -90,6 +108,7 @@ def jacobian_paths(layer, x: torch.Tensor):
     Raises:
         TypeError, ValueError: x is not one floating-point (n, d) input.
     """
+    _require_layer(layer)
     _require_one_input(x)
     A = layer.weights(x).detach()
 
@@ -103,8 +122,8 @@ def jacobian_paths(layer, x: torch.Tensor):
 def effective_matrix(layer, x: torch.Tensor) -> torch.Tensor:
     """The layer's whole weight matrix for input x: sum over heads of A_h(x) kron (W_O W_V)_h.
 
-    Writing the tokens below each other as one long vector, the layer (without its biases) multiplies it by this
-    matrix: entry block (i, j) is what token j contributes to token i.
+    Writing the tokens below each other as one long vector, the layer (without its biases) multiplies it by
+    this matrix: entry block (i, j) is what token j contributes to token i.
 
     Args:
         layer: a :class:`~dynattn.attention.SingleHeadAttention` or
@@ -123,7 +142,9 @@ def effective_matrix(layer, x: torch.Tensor) -> torch.Tensor:
     """
     _require_one_input(x)
     with torch.no_grad():
-        return sum(torch.kron(A.contiguous(), W) for A, W in zip(_heads(layer, x), head_maps(layer)))
+        return sum(
+            torch.kron(A.contiguous(), W) for A, W in zip(_heads(layer, x), head_maps(layer), strict=True)
+        )
 
 
 def head_maps(layer) -> list[torch.Tensor]:
@@ -143,7 +164,7 @@ def _heads(layer, x):
 
 
 def kronecker_rank(M: torch.Tensor, n: int, tolerance: float = 1e-6) -> int:
-    """The least number of terms with which M is a sum of Kronecker products A_r kron W_r, each A_r being (n, n).
+    """The least number of terms with which M is a sum of Kronecker products A_r kron W_r, A_r (n, n).
 
     Rearranged so that each (i, j) block becomes one row, such a sum has ordinary rank equal to its number of
     terms. One attention head gives at most 1, H heads at most H.
@@ -157,14 +178,21 @@ def kronecker_rank(M: torch.Tensor, n: int, tolerance: float = 1e-6) -> int:
         The rank, 0 for the zero matrix.
 
     Raises:
-        TypeError, ValueError: M is not a floating-point matrix whose sides n divides.
+        TypeError, ValueError: M is not a finite floating-point matrix whose sides n divides, or the tolerance
+            is below the precision of its dtype.
 
     Source: Van Loan and Pitsianis 1993.
     """
     require_tensor("M", M)
     require_positive_int("n", n)
-    if M.dim() != 2 or M.shape[0] % n or M.shape[1] % n:
+    if M.dim() != 2 or M.shape[0] % n or M.shape[1] % n or M.numel() == 0:
         raise ValueError(f"M: got shape {shape_of(M)}, expected (n * d_out, n * d_in) with n = {n}")
+    require_finite(M=M)
+    smallest = torch.finfo(M.dtype).eps
+    if not smallest <= tolerance < 1:
+        raise ValueError(
+            f"tolerance: got {tolerance}, expected from {smallest:.2g}, the precision of {M.dtype}, to 1"
+        )
     blocks = M.unflatten(0, (n, -1)).unflatten(2, (n, -1))  # (n, d_out, n, d_in)
     singular = torch.linalg.svdvals(blocks.permute(0, 2, 1, 3).reshape(n * n, -1).double())
     return int((singular > tolerance * singular[0]).sum()) if singular[0] > 0 else 0
@@ -185,8 +213,12 @@ def dynamic_fraction(A: torch.Tensor) -> float:
         TypeError, ValueError: not a floating-point tensor of at least two matrices, or all are zero.
     """
     require_tensor("A", A)
-    if A.dim() < 3 or len(A) < 2:
-        raise ValueError(f"A: got shape {shape_of(A)}, expected (samples, ..., n_q, n_k) with at least 2 samples")
+    if A.dim() < 3 or len(A) < 2 or A.numel() == 0:
+        raise ValueError(
+            f"A: got shape {shape_of(A)}, expected (samples, ..., n_q, n_k) with at least 2 samples"
+        )
+    require_finite(A=A)
+    A = A.detach().double()
     size = A.square().sum()
     if size == 0:
         raise ValueError("A: every matrix is zero, expected at least one weight")
@@ -197,3 +229,10 @@ def _require_one_input(x):
     require_tokens("x", x)
     if x.dim() != 2:
         raise ValueError(f"x: got shape {shape_of(x)}, expected one input (n, d)")
+
+
+def _require_layer(layer):
+    if not (hasattr(layer, "weights") and hasattr(layer, "mix")):
+        raise TypeError(
+            f"layer: got {type(layer).__name__}, expected a layer with the methods weights and mix"
+        )

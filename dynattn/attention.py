@@ -1,13 +1,26 @@
 """Chapters 2 to 4: a linear layer over tokens whose weight matrix A is computed from the input."""
 
 import math
+import numbers
+import sys
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dynattn._checks import require_positive_int, require_tokens, shape_of
+from dynattn._checks import (
+    FLOATS,
+    NUMPY_FLOATS,
+    broadcast,
+    require_bool,
+    require_finite,
+    require_finite_result,
+    require_matrices,
+    require_positive_int,
+    require_tokens,
+    shape_of,
+)
 
 # --------------------------------------------------------------------------- chapter 2: the computed weights
 
@@ -15,16 +28,16 @@ from dynattn._checks import require_positive_int, require_tokens, shape_of
 def attention(q, k, v, mask=None, scale=None):
     """Scaled dot-product attention: compute the weight matrix A, then apply it to the values.
 
-    ``A = softmax(scale * q k^T + mask)`` row by row, ``output = A v``. Takes NumPy arrays or torch tensors and
-    returns what it was given.
+    ``A = softmax(scale * q k^T + mask)`` row by row, ``output = A v``. Takes NumPy arrays or torch tensors
+    and returns what it was given.
 
     Args:
         q: queries (..., n_q, d_k), floating point.
         k: keys (..., n_k, d_k), of the same dtype.
         v: values (..., n_k, d_v), of the same dtype.
         mask: None; or boolean, True = may look; or floating point, added to the logits (-inf = may not look).
-            Broadcast to (..., n_q, n_k).
-        scale: factor of the logits; 1/sqrt(d_k) if None.
+            Either (n_q, n_k), the same for all, or with every dimension of A; dimensions of size 1 broadcast.
+        scale: factor of the logits, a finite number; 1/sqrt(d_k) if None.
 
     Returns:
         (output, A): output (..., n_q, d_v) and the computed weights A (..., n_q, n_k), whose rows are
@@ -32,28 +45,72 @@ def attention(q, k, v, mask=None, scale=None):
 
     Raises:
         TypeError: mixed NumPy and torch, a dtype that is not floating point (complex and integers included),
-            dtypes that differ, a mask that is neither boolean nor floating point.
-        ValueError: shapes that do not fit, a scale or a number that is not finite, or a query that may look at
-            no key (the message names its row).
+            dtypes that differ, a mask neither boolean nor floating point, a scale that is not a number.
+        ValueError: shapes or devices that do not fit, a scale or a number that is not finite, or a query that
+            may look at no key (the message names its row).
 
     Source: Vaswani et al. 2017, eq. 1.
     """
     _check(q, k, v, mask, scale)
-    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    A = _weights(q, k, mask, scale, q=q, k=k)
+    output = A @ v
+    require_finite_result(output, v=v)
+    return output, A
+
+
+def _weights(q, k, mask, scale=None, /, **sources):
+    """The computed weights alone; ``sources`` are what to blame if they are not finite, by name."""
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else float(scale)
     if isinstance(q, np.ndarray):
-        logits = _masked_numpy(q @ np.swapaxes(k, -1, -2) * scale, mask)
-        _check_rows(np.isfinite(logits.max(-1)), logits.max(-1) == -np.inf)
-        exp = np.exp(logits - logits.max(-1, keepdims=True))
-        A = exp / exp.sum(-1, keepdims=True)
+        with np.errstate(invalid="ignore", over="ignore"):  # found below
+            logits = (q * scale) @ np.swapaxes(k, -1, -2)
+            if mask is not None:
+                logits += np.where(mask, 0, -np.inf) if mask.dtype == np.bool_ else mask
+            exp = np.exp(logits - logits.max(-1, keepdims=True))
+            A = exp / exp.sum(-1, keepdims=True)
     else:
-        logits = _masked_torch(q @ k.transpose(-1, -2) * scale, mask)
-        _check_rows(torch.isfinite(logits.amax(-1)), logits.amax(-1) == -torch.inf)
+        logits = (q * scale) @ k.transpose(-1, -2)
+        if mask is not None:
+            logits += _additive(mask, q.dtype)
         A = logits.softmax(dim=-1)
-    return A @ v, A
+    # A row of a softmax is NaN as a whole or nowhere, so one column tells; NaN is not equal to itself.
+    lost = A[..., 0] != A[..., 0]
+    if lost.any():
+        require_finite(**sources)
+        raise ValueError(f"q, k: the logits of query row {_first(lost)} overflow, expected smaller numbers")
+    return A
+
+
+def _additive(mask, dtype):
+    """What a mask adds to the logits: 0 where it may look and -inf where not, or the mask itself."""
+    if mask.dtype != torch.bool:
+        return mask.to(dtype)
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
+
+
+def _fused(q, k, v, mask=None, causal=False, **sources):
+    """The same output by torch's fused kernel, which never stores the weights; (..., n_heads, n, d) each.
+
+    The kernel turns a NaN in q or k into zeros without a word, so look for one first: where the product of
+    the two norms is finite, every logit is. And it wants exactly one dimension before the heads; with others
+    torch falls back to a slower way that stores the weights.
+    """
+    if not math.isfinite(q.detach().norm() * k.detach().norm()):
+        require_finite(**sources, q=q, k=k)
+        if q.detach().double().norm() * k.detach().double().norm() > torch.finfo(torch.float32).max:
+            raise ValueError("q, k: the logits overflow, expected smaller numbers")
+    lead = broadcast(q.shape[:-3], k.shape[:-3], v.shape[:-3])
+    q, k, v = (t.expand(*lead, *t.shape[-3:]).flatten(0, -4) if lead else t[None] for t in (q, k, v))
+    if mask is not None:
+        mask = mask if mask.dtype == torch.bool else mask.to(q.dtype)
+        if mask.dim() > 2:
+            mask = mask.expand(*lead, *mask.shape[-3:]).flatten(0, -4) if lead else mask[None]
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+    return y.reshape(*lead, *y.shape[1:])
 
 
 class PlainAttention(nn.Module):
-    """Self-attention with no learned parameter: queries, keys and values are the tokens themselves (chapter 2).
+    """Self-attention with no learned parameter: the tokens are queries, keys and values (chapter 2).
 
     The input is (..., n, d) for any n and d. ``weights(x)`` is A (..., n, n), ``mix(A, v)`` is ``A v``.
     Errors are those of :func:`attention`.
@@ -61,11 +118,16 @@ class PlainAttention(nn.Module):
 
     def weights(self, x: torch.Tensor) -> torch.Tensor:
         """The computed weights A (..., n, n) for tokens x (..., n, d)."""
-        return attention(x, x, x)[1]
+        require_tokens("x", x)
+        return _weights(x, x, None, x=x)
 
     def mix(self, A: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Apply given weights A (..., n_q, n) to tokens x (..., n, d)."""
-        return A @ x
+        require_tokens("x", x)
+        require_matrices("A", A, x)
+        y = A @ x
+        require_finite_result(y, A=A, x=x)
+        return y
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x (..., n, d) -> A(x) x (..., n, d)."""
@@ -78,10 +140,11 @@ class PlainAttention(nn.Module):
 class MultiHeadAttention(nn.Module):
     """Multi-head attention: ``n_heads`` computed weight matrices, side by side.
 
-    Head h has ``A_h(x) = softmax(Q_h K_h^T / sqrt(d_head))`` with Q = x W_Q^T, K = c W_K^T, V = c W_V^T, where c is
-    the context (x itself for self-attention); the output is the concatenation of all ``A_h V_h``, times W_O^T.
-    The learned parameters are W_Q, W_K, W_V (n_heads * d_head, d_model) and W_O (d_model, n_heads * d_head), as
-    ``nn.Linear`` stores them: (out, in). Heads are cut from the projections, not from the input.
+    Head h has ``A_h(x) = softmax(Q_h K_h^T / sqrt(d_head))`` with Q = x W_Q^T, K = c W_K^T, V = c W_V^T,
+    where c is the context (x itself for self-attention); the output is the concatenation of all ``A_h V_h``,
+    times W_O^T. The learned parameters are W_Q, W_K, W_V (n_heads * d_head, d_model) and W_O (d_model,
+    n_heads * d_head), as ``nn.Linear`` stores them: (out, in). Heads are cut from the projections, not from
+    the input.
 
     Args:
         d_model: width of a token.
@@ -91,21 +154,27 @@ class MultiHeadAttention(nn.Module):
         causal: whether token i may look only at tokens 0..i (of itself and those before it).
 
     Raises:
-        TypeError, ValueError: a size that is not a positive int, ``d_model`` not divisible by ``n_heads`` when
-            d_head is None, or an input that does not fit (see :meth:`forward`).
+        TypeError, ValueError: a size that is not a positive int, a switch that is not a bool, ``d_model`` not
+            divisible by ``n_heads`` when d_head is None, or an input that does not fit (see :meth:`forward`).
 
     Source: Vaswani et al. 2017, section 3.2.2.
     """
 
-    def __init__(self, d_model: int, n_heads: int, d_head: int | None = None, bias: bool = True, causal: bool = False):
+    def __init__(
+        self, d_model: int, n_heads: int, d_head: int | None = None, bias: bool = True, causal: bool = False
+    ):
         super().__init__()
         require_positive_int("d_model", d_model)
         require_positive_int("n_heads", n_heads)
         if d_head is None:
             if d_model % n_heads:
-                raise ValueError(f"n_heads: got {n_heads}, expected a divisor of d_model = {d_model} (or give d_head)")
+                raise ValueError(
+                    f"n_heads: got {n_heads}, expected a divisor of d_model = {d_model} (or give d_head)"
+                )
             d_head = d_model // n_heads
         require_positive_int("d_head", d_head)
+        require_bool("bias", bias)
+        require_bool("causal", causal)
         self.d_model, self.n_heads, self.d_head, self.causal = d_model, n_heads, d_head, causal
         self.W_Q = nn.Linear(d_model, n_heads * d_head, bias=bias)
         self.W_K = nn.Linear(d_model, n_heads * d_head, bias=bias)
@@ -118,8 +187,8 @@ class MultiHeadAttention(nn.Module):
         Args:
             x: (..., n_q, d_model).
             context: (..., n_k, d_model), or None for self-attention.
-            mask: as in :func:`attention`, broadcast to (..., n_heads, n_q, n_k); one without a head axis, such as
-                (batch, n_q, n_k), needs that axis: ``mask[:, None]``.
+            mask: as in :func:`attention`: (n_q, n_k), or with every dimension of A (..., n_heads, n_q, n_k);
+                one for each sentence, (batch, n_q, n_k), needs a head axis: ``mask[:, None]``.
             return_weights: also return the computed weights. Without it the fused kernel of torch is used,
                 which never stores them.
 
@@ -133,70 +202,61 @@ class MultiHeadAttention(nn.Module):
         if return_weights:
             A = self.weights(x, context, mask)
             return self.mix(A, context), A
-        q, k, v = self._queries(x), self._keys(context), self._values(context)
-        _check(q, k, v, mask, None)
-        if mask is None:
-            heads = F.scaled_dot_product_attention(q, k, v, is_causal=self._causal_over(q, k))
-        else:
-            mask = self._with_causal(mask, q, k)
-            _check_mask_rows(mask)
-            heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self._join(heads)
+        q, k, mask = self._compare(x, context, mask)
+        v = self._cut(self.W_V(context))
+        causal = self.causal and mask is None
+        y = self._join(_fused(q, k, v, mask, causal, x=x, context=context))
+        require_finite_result(y, x=x, context=context)
+        return y
 
     def weights(self, x, context=None, mask=None):
         """The computed weights A (..., n_heads, n_q, n_k); arguments and errors as in :meth:`forward`."""
         context = x if context is None else context
-        q, k = self._queries(x), self._keys(context)
-        return attention(q, k, k, self._with_causal(mask, q, k))[1]
+        q, k, mask = self._compare(x, context, mask)
+        if self.causal and mask is None:
+            mask = self._causal_mask(q)
+        return _weights(q, k, mask, x=x, context=context)
 
     def mix(self, A, context):
         """Apply given weights A (..., n_heads, n_q, n_k) to the values of context (..., n_k, d_model)."""
-        v = self._values(context)
-        if A.shape[-3] != self.n_heads or A.shape[-1] != v.shape[-2]:
-            raise ValueError(f"A: got shape {shape_of(A)}, expected (..., {self.n_heads}, n_q, {v.shape[-2]})")
-        return self._join(A @ v)
+        require_tokens("context", context, width=self.d_model, like=self.W_V.weight)
+        require_matrices("A", A, context, heads=self.n_heads)
+        y = self._join(A @ self._cut(self.W_V(context)))
+        require_finite_result(y, A=A, context=context)
+        return y
 
-    # (..., n, d_model) -> (..., n_heads, n, d_head): first project, then cut into heads.
-    def _queries(self, x):
-        require_tokens("x", x, width=self.d_model)
-        return self._cut(self.W_Q(x))
+    def _compare(self, x, context, mask):
+        """Queries and keys (..., n_heads, n, d_head); and the mask with the causal one, if there are both."""
+        _check_context(x, context, self.W_Q)
+        if self.causal and x.shape[-2] != context.shape[-2]:
+            raise ValueError(
+                f"context: got {context.shape[-2]} tokens, expected {x.shape[-2]} as in x, for a causal layer"
+            )
+        q, k = self._cut(self.W_Q(x)), self._cut(self.W_K(context))
+        _check(q, k, k, mask, None)
+        if self.causal and mask is not None:
+            causal = self._causal_mask(q)
+            mask = mask & causal if mask.dtype == torch.bool else mask.masked_fill(~causal, -torch.inf)
+            _check_mask_rows(mask, q.dtype)
+        return q, k, mask
 
-    def _keys(self, context):
-        require_tokens("context", context, width=self.d_model)
-        return self._cut(self.W_K(context))
-
-    def _values(self, context):
-        require_tokens("context", context, width=self.d_model)
-        return self._cut(self.W_V(context))
-
+    # (..., n, n_heads * d_head) -> (..., n_heads, n, d_head): heads are cut from the projections.
     def _cut(self, y):
         return y.unflatten(-1, (self.n_heads, self.d_head)).transpose(-2, -3)
 
     def _join(self, heads):
         return self.W_O(heads.transpose(-2, -3).flatten(-2))
 
-    def _causal_over(self, q, k):
-        if self.causal and q.shape[-2] != k.shape[-2]:
-            raise ValueError(
-                f"context: got {k.shape[-2]} tokens, expected {q.shape[-2]}, as many as x: this layer is causal"
-            )
-        return self.causal
-
-    def _with_causal(self, mask, q, k):
-        if not self._causal_over(q, k):
-            return mask
-        causal = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
-        if mask is None:
-            return causal
-        return mask & causal if mask.dtype == torch.bool else mask.masked_fill(~causal, -torch.inf)
+    def _causal_mask(self, q):
+        return torch.ones(q.shape[-2], q.shape[-2], dtype=torch.bool, device=q.device).tril()
 
     @classmethod
     def from_torch(cls, source: nn.MultiheadAttention) -> "MultiHeadAttention":
         """The same layer, with the weights of a ``torch.nn.MultiheadAttention`` copied into it.
 
-        torch packs W_Q, W_K, W_V one below the other into ``in_proj_weight`` (3 d_model, d_model), in the same
-        (out, in) orientation as here. Its boolean masks say the opposite: True = may NOT look, so pass ``~mask``
-        there.
+        torch packs W_Q, W_K, W_V one below the other into ``in_proj_weight`` (3 d_model, d_model), in the
+        same (out, in) orientation as here. Its boolean masks say the opposite: True = may NOT look, so pass
+        ``~mask`` there.
 
         Raises:
             TypeError: source is not an ``nn.MultiheadAttention``.
@@ -205,16 +265,27 @@ class MultiHeadAttention(nn.Module):
         """
         if not isinstance(source, nn.MultiheadAttention):
             raise TypeError(f"source: got {type(source).__name__}, expected torch.nn.MultiheadAttention")
-        if source.in_proj_weight is None or source.bias_k is not None or source.add_zero_attn or source.dropout:
-            raise ValueError("source: got kdim, vdim, add_bias_kv, add_zero_attn or dropout, expected none of them")
+        if (
+            source.in_proj_weight is None
+            or source.bias_k is not None
+            or source.add_zero_attn
+            or source.dropout
+        ):
+            raise ValueError(
+                "source: got kdim, vdim, add_bias_kv, add_zero_attn or dropout, expected none of them"
+            )
         bias = source.in_proj_bias is not None
         layer = cls(source.embed_dim, source.num_heads, bias=bias).to(source.in_proj_weight)
         with torch.no_grad():
-            for part, W in zip(source.in_proj_weight.chunk(3), (layer.W_Q, layer.W_K, layer.W_V)):
+            for part, W in zip(
+                source.in_proj_weight.chunk(3), (layer.W_Q, layer.W_K, layer.W_V), strict=True
+            ):
                 W.weight.copy_(part)
             layer.W_O.weight.copy_(source.out_proj.weight)
             if bias:
-                for part, W in zip(source.in_proj_bias.chunk(3), (layer.W_Q, layer.W_K, layer.W_V)):
+                for part, W in zip(
+                    source.in_proj_bias.chunk(3), (layer.W_Q, layer.W_K, layer.W_V), strict=True
+                ):
                     W.bias.copy_(part)
                 layer.W_O.bias.copy_(source.out_proj.bias)
         return layer
@@ -226,11 +297,12 @@ class MultiHeadAttention(nn.Module):
         n_heads * d_head equals d_model.
         """
         if self.n_heads * self.d_head != self.d_model:
-            raise ValueError(
-                f"d_head: got n_heads * d_head = {self.n_heads * self.d_head}, expected d_model = {self.d_model}"
-            )
+            width = self.n_heads * self.d_head
+            raise ValueError(f"d_head: got n_heads * d_head = {width}, expected d_model = {self.d_model}")
         bias = self.W_Q.bias is not None
-        layer = nn.MultiheadAttention(self.d_model, self.n_heads, bias=bias, batch_first=True).to(self.W_Q.weight)
+        layer = nn.MultiheadAttention(self.d_model, self.n_heads, bias=bias, batch_first=True).to(
+            self.W_Q.weight
+        )
         projections = (self.W_Q, self.W_K, self.W_V)
         with torch.no_grad():
             layer.in_proj_weight.copy_(torch.cat([W.weight for W in projections]))
@@ -242,10 +314,12 @@ class MultiHeadAttention(nn.Module):
 
 
 class SingleHeadAttention(nn.Module):
-    """One head, with the learned rule that writes its weights: A(x) = softmax((x W_Q^T)(c W_K^T)^T / sqrt(d_head)).
+    """One head, with the learned rule that writes its weights.
 
-    Output ``A(x) c W_V^T``, where c is the context (x itself for self-attention). There is no W_O: one head needs
-    none, since W_V can end in any width. Learned: W_Q, W_K (d_head, d_model) and W_V (d_out, d_model), no bias.
+    ``A(x) = softmax((x W_Q^T)(c W_K^T)^T / sqrt(d_head))`` and the output is ``A(x) c W_V^T``, where c is
+    the context (x itself for self-attention). There is no W_O: one head needs none, since W_V can end in any
+    width. Learned: W_Q, W_K (d_head, d_model) and W_V (d_out, d_model), no bias. torch's fused kernel wants
+    values as wide as the keys: where d_out differs from d_head, torch computes the same in a slower way.
 
     Args:
         d_model: width of a token.
@@ -268,107 +342,128 @@ class SingleHeadAttention(nn.Module):
         self.W_V = nn.Linear(d_model, d_out, bias=False)
 
     def forward(self, x, context=None, mask=None, return_weights: bool = False):
-        """x (..., n_q, d_model) -> output (..., n_q, d_out), or (output, A); see MultiHeadAttention.forward."""
+        """x (..., n_q, d_model) -> output (..., n_q, d_out), or (output, A), as in MultiHeadAttention."""
         context = x if context is None else context
         if return_weights:
             A = self.weights(x, context, mask)
             return self.mix(A, context), A
-        self._check_widths(x, context)
-        q, k, v = self.W_Q(x), self.W_K(context), self.W_V(context)
-        _check(q, k, v, mask, None)
-        _check_mask_rows(mask)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        q, k = self._compare(x, context, mask)
+        v = self.W_V(context)
+        one_head = (t.unsqueeze(-3) for t in (q, k, v))
+        mask = mask if mask is None or mask.dim() == 2 else mask.unsqueeze(-3)
+        y = _fused(*one_head, mask, x=x, context=context).squeeze(-3)
+        require_finite_result(y, x=x, context=context)
+        return y
 
     def weights(self, x, context=None, mask=None):
         """The computed weights A (..., n_q, n_k)."""
         context = x if context is None else context
-        self._check_widths(x, context)
-        k = self.W_K(context)
-        return attention(self.W_Q(x), k, k, mask)[1]
+        return _weights(*self._compare(x, context, mask), mask, x=x, context=context)
 
     def mix(self, A, context):
         """Apply given weights A (..., n_q, n_k) to the values of context (..., n_k, d_model)."""
-        require_tokens("context", context, width=self.W_V.in_features, n=A.shape[-1])
-        return A @ self.W_V(context)
+        require_tokens("context", context, width=self.W_V.in_features, like=self.W_V.weight)
+        require_matrices("A", A, context)
+        y = A @ self.W_V(context)
+        require_finite_result(y, A=A, context=context)
+        return y
 
-    def _check_widths(self, x, context):
-        require_tokens("x", x, width=self.W_Q.in_features)
-        require_tokens("context", context, width=self.W_K.in_features)
+    def _compare(self, x, context, mask):
+        """Queries (..., n_q, d_head) and keys (..., n_k, d_head)."""
+        _check_context(x, context, self.W_Q)
+        q, k = self.W_Q(x), self.W_K(context)
+        _check(q, k, k, mask, None)
+        return q, k
 
 
 # ------------------------------------------------------------------------------------------ bad input
 
 
+def _check_context(x, context, W):
+    require_tokens("x", x, width=W.in_features, like=W.weight)
+    require_tokens("context", context, width=W.in_features, like=W.weight)
+    if broadcast(x.shape[:-2], context.shape[:-2]) is None:
+        raise ValueError(
+            f"context: got shape {shape_of(context)}, expected leading dimensions as x {shape_of(x)}"
+        )
+
+
 def _check(q, k, v, mask, scale):
     arrays = {"q": q, "k": k, "v": v}
-    kind = np.ndarray if isinstance(q, np.ndarray) else torch.Tensor
+    kind = torch.Tensor if isinstance(q, torch.Tensor) else np.ndarray
+    name_of_kind = f"{kind.__module__}.{kind.__name__}"
     for name, x in arrays.items():
-        if not isinstance(x, kind):
-            raise TypeError(f"{name}: got {type(x).__name__}, expected {kind.__name__}, as q")
-        floating = np.issubdtype(x.dtype, np.floating) if kind is np.ndarray else x.is_floating_point()
+        # Subclasses of ndarray mean other things by the same operators (matrix), or know of missing values.
+        if not (isinstance(x, torch.Tensor) if kind is torch.Tensor else type(x) is np.ndarray):
+            expected = "a numpy.ndarray or a torch.Tensor" if name == "q" else f"a {name_of_kind}, as q"
+            raise TypeError(f"{name}: got {type(x).__name__}, expected {expected}")
+        floating = x.dtype in (FLOATS if kind is torch.Tensor else NUMPY_FLOATS)
         if not floating or x.dtype != q.dtype:
             raise TypeError(f"{name}: got dtype {x.dtype}, expected one floating-point dtype for q, k and v")
         if len(x.shape) < 2 or 0 in x.shape[-2:]:
             raise ValueError(f"{name}: got shape {shape_of(x)}, expected (..., n, d) with n and d at least 1")
+        if x.device != q.device:
+            raise ValueError(f"{name}: got a tensor on {x.device}, expected one on {q.device}, as q")
     if k.shape[-1] != q.shape[-1]:
-        raise ValueError(f"k: got shape {shape_of(k)}, expected (..., n_k, {q.shape[-1]}): as wide as q {shape_of(q)}")
+        raise ValueError(
+            f"k: got shape {shape_of(k)}, expected (..., n_k, {q.shape[-1]}): as wide as q {shape_of(q)}"
+        )
     if v.shape[-2] != k.shape[-2]:
-        raise ValueError(f"v: got shape {shape_of(v)}, expected (..., {k.shape[-2]}, d_v): one value for each key")
-    try:
-        leading = np.broadcast_shapes(*(x.shape[:-2] for x in arrays.values()))
-    except ValueError:
+        raise ValueError(
+            f"v: got shape {shape_of(v)}, expected (..., {k.shape[-2]}, d_v): one value for each key"
+        )
+    if broadcast(*(x.shape[:-2] for x in arrays.values())) is None:
         shapes = ", ".join(f"{name} {shape_of(x)}" for name, x in arrays.items())
-        raise ValueError(f"q, k, v: got shapes {shapes}, expected leading dimensions that broadcast") from None
+        raise ValueError(f"q, k, v: got shapes {shapes}, expected leading dimensions that broadcast")
     if mask is not None:
-        _check_mask(mask, kind, (*leading, q.shape[-2], k.shape[-2]))
-    if scale is not None and not (isinstance(scale, (int, float)) and math.isfinite(scale)):
-        raise ValueError(f"scale: got {scale!r}, expected a finite number or None for 1/sqrt(d_k)")
+        _check_mask(mask, kind, q, (*broadcast(q.shape[:-2], k.shape[:-2]), q.shape[-2], k.shape[-2]))
+    if scale is not None:
+        if isinstance(scale, bool) or not isinstance(scale, numbers.Real):
+            raise TypeError(f"scale: got {type(scale).__name__}, expected a number or None for 1/sqrt(d_k)")
+        if not abs(scale) <= sys.float_info.max:
+            raise ValueError(f"scale: got {scale!r}, expected a finite number or None for 1/sqrt(d_k)")
 
 
-def _check_mask(mask, kind, shape):
+def _check_mask(mask, kind, q, shape):
     if not isinstance(mask, kind):
-        raise TypeError(f"mask: got {type(mask).__name__}, expected {kind.__name__}, as q")
-    if kind is np.ndarray:
-        allowed = mask.dtype == np.bool_ or np.issubdtype(mask.dtype, np.floating)
+        raise TypeError(f"mask: got {type(mask).__name__}, expected {kind.__module__}.{kind.__name__}, as q")
+    allowed = (np.bool_, *NUMPY_FLOATS) if kind is np.ndarray else (torch.bool, *FLOATS)
+    if mask.dtype not in allowed:
+        raise TypeError(
+            f"mask: got dtype {mask.dtype}, expected bool (True = may look) or a floating-point dtype"
+        )
+    if mask.device != q.device:
+        raise ValueError(f"mask: got a tensor on {mask.device}, expected one on {q.device}, as q")
+    # A mask that lacks some of the leading dimensions could be taken for another one, (batch, n_q, n_k) for
+    # (n_heads, n_q, n_k). So it has all of them or none.
+    if len(mask.shape) not in (2, len(shape)) or broadcast(mask.shape, shape) != shape:
+        raise ValueError(
+            f"mask: got shape {shape_of(mask)}, expected {shape[-2:]}, or every dimension of {shape}: "
+            "of size 1 where it is the same for all; None inserts a missing one, as in mask[:, None]"
+        )
+    _check_mask_rows(mask, q.dtype)
+
+
+def _check_mask_rows(mask, dtype):
+    """Each query may look at some key; what is added to its logits, in their dtype, is a number or -inf."""
+    if mask.dtype == (np.bool_ if isinstance(mask, np.ndarray) else torch.bool):
+        largest = mask.any(-1)
+        empty, wrong = ~largest, largest & ~largest
     else:
-        allowed = mask.dtype == torch.bool or mask.is_floating_point()
-    if not allowed:
-        raise TypeError(f"mask: got dtype {mask.dtype}, expected bool (True = may look) or a floating-point dtype")
-    try:
-        fits = np.broadcast_shapes(shape_of(mask), shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(f"mask: got shape {shape_of(mask)}, expected one that broadcasts to {shape}")
+        added = mask.astype(dtype) if isinstance(mask, np.ndarray) else mask.detach().to(dtype)
+        largest = added.max(-1) if isinstance(mask, np.ndarray) else added.amax(-1)
+        empty, wrong = largest == -math.inf, (largest != largest) | (largest == math.inf)
+    if empty.any():
+        raise ValueError(
+            f"mask: query row {_first(empty)} may look at no key, expected at least one for every query"
+        )
+    if wrong.any():
+        raise ValueError(
+            f"mask: query row {_first(wrong)} holds NaN or inf, expected numbers, or -inf to hide a key"
+        )
 
 
-def _masked_numpy(logits, mask):
-    if mask is None:
-        return logits
-    return np.where(mask, logits, -np.inf) if mask.dtype == np.bool_ else logits + mask.astype(logits.dtype)
-
-
-def _masked_torch(logits, mask):
-    if mask is None:
-        return logits
-    return logits.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else logits + mask.to(logits.dtype)
-
-
-def _check_rows(finite, empty):
-    """``finite`` and ``empty`` (..., n_q): whether the largest logit of a row is finite, or -inf."""
-    if finite.all():
-        return
-    bad = ~finite
-    row = tuple(int(i) for i in torch.as_tensor(bad).nonzero()[0])
-    if empty[row]:
-        raise ValueError(f"mask: query row {row} may look at no key, expected at least one key for every query")
-    raise ValueError(f"q, k: the logits of query row {row} are not finite, expected finite numbers in q, k and mask")
-
-
-def _check_mask_rows(mask):
-    """The fused kernel never shows its logits, so look for empty rows in the mask itself."""
-    if mask is None:
-        return
-    largest = mask.any(-1) if mask.dtype == torch.bool else mask.amax(-1)
-    finite = largest if mask.dtype == torch.bool else torch.isfinite(largest)
-    _check_rows(finite, ~largest if mask.dtype == torch.bool else largest == -torch.inf)
+def _first(rows):
+    """The index of the first True, as a number where one is enough."""
+    index = np.argwhere(rows if isinstance(rows, np.ndarray) else rows.cpu().numpy())[0].tolist()
+    return index[0] if len(index) == 1 else tuple(index)

@@ -3,21 +3,29 @@
 import torch
 from torch import nn
 
-from dynattn._checks import require_positive_int, require_tokens, shape_of
+from dynattn._checks import (
+    require_finite,
+    require_finite_result,
+    require_matrices,
+    require_positive_int,
+    require_tensor,
+    require_tokens,
+    shape_of,
+)
 
 
 class TokenMixer(nn.Module):
     """A linear layer over tokens, Y = W X, with a learned W of shape (n, n).
 
-    Output token i is the sum over input tokens j of ``W[i, j] * X[j]``. W is a parameter: training changes it,
-    the input does not. It fits sentences of exactly ``n`` tokens and no others.
+    Output token i is the sum over input tokens j of ``W[i, j] * X[j]``. W is a parameter: training changes
+    it, the input does not. It fits sentences of exactly ``n`` tokens and no others.
 
     Args:
         n: number of tokens.
 
     Raises:
-        TypeError: ``n`` is not an int.
-        ValueError: ``n`` is below 1, or an input has another number of tokens.
+        TypeError: ``n`` is not an int, or an input is not a tensor of the dtype of W.
+        ValueError: ``n`` is below 1, or an input has another number of tokens or a number that is not finite.
 
     Source: the token-mixing matrix of MLP-Mixer (Tolstikhin et al. 2021, eq. 1) without its hidden layer.
     """
@@ -29,13 +37,16 @@ class TokenMixer(nn.Module):
 
     def weights(self, x: torch.Tensor) -> torch.Tensor:
         """The matrix used for input ``x`` (..., n, d): always W (n, n), whatever x holds."""
-        require_tokens("x", x, n=self.W.shape[0])
+        require_tokens("x", x, n=self.W.shape[0], like=self.W)
         return self.W
 
     def mix(self, W: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Apply a given matrix W (..., n_out, n) to x (..., n, d): returns (..., n_out, d)."""
-        require_tokens("x", x, n=W.shape[-1])
-        return W @ x
+        require_tokens("x", x)
+        require_matrices("W", W, x)
+        y = W @ x
+        require_finite_result(y, W=W, x=x)
+        return y
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x (..., n, d) -> Y = W x (..., n, d)."""
@@ -60,12 +71,13 @@ def best_static_weights(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """
     require_tokens("x", x)
     require_tokens("y", y, width=x.shape[-1])
-    if x.dim() != 3 or y.dim() != 3 or len(x) != len(y):
+    require_tensor("y", y, like=x)
+    if x.dim() != 3 or y.dim() != 3 or len(x) != len(y) or len(x) == 0:
         raise ValueError(
-            f"x, y: got shapes {shape_of(x)} and {shape_of(y)}, expected (samples, n, d) and (samples, n_out, d)"
+            f"x, y: got shapes {shape_of(x)} and {shape_of(y)}, "
+            "expected (samples, n, d) and (samples, n_out, d) with at least one sample"
         )
-    if not (torch.isfinite(x).all() and torch.isfinite(y).all()):
-        raise ValueError("x, y: got a value that is not finite, expected finite numbers")
+    require_finite(x=x, y=y)
     # One column per (sample, feature): the layer treats every feature alike.
     columns_x = x.double().transpose(0, 1).flatten(1)
     columns_y = y.double().transpose(0, 1).flatten(1)
