@@ -52,14 +52,14 @@ def attention(q, k, v, mask=None, scale=None):
     Source: Vaswani et al. 2017, eq. 1.
     """
     _check(q, k, v, mask, scale)
-    A = _weights(q, k, mask, scale, q=q, k=k)
+    A = _weights(q, k, mask, scale)
     output = A @ v
     require_finite_result(output, v=v)
     return output, A
 
 
 def _weights(q, k, mask, scale=None, /, **sources):
-    """The computed weights alone; ``sources`` are what to blame if they are not finite, by name."""
+    """The computed weights alone; ``sources``, then q and k, are to blame if they are not finite."""
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else float(scale)
     if isinstance(q, np.ndarray):
         with np.errstate(invalid="ignore", over="ignore"):  # found below
@@ -76,7 +76,7 @@ def _weights(q, k, mask, scale=None, /, **sources):
     # A row of a softmax is NaN as a whole or nowhere, so one column tells; NaN is not equal to itself.
     lost = A[..., 0] != A[..., 0]
     if lost.any():
-        require_finite(**sources)
+        require_finite(**sources, q=q, k=k)
         raise ValueError(f"q, k: the logits of query row {_first(lost)} overflow, expected smaller numbers")
     return A
 
@@ -420,7 +420,7 @@ def _check(q, k, v, mask, scale):
     if scale is not None:
         if isinstance(scale, bool) or not isinstance(scale, numbers.Real):
             raise TypeError(f"scale: got {type(scale).__name__}, expected a number or None for 1/sqrt(d_k)")
-        if not abs(scale) <= sys.float_info.max:
+        if not abs(scale if isinstance(scale, int) else float(scale)) <= sys.float_info.max:
             raise ValueError(f"scale: got {scale!r}, expected a finite number or None for 1/sqrt(d_k)")
 
 
