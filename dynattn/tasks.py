@@ -1,8 +1,9 @@
 """Seeded generators of the book's synthetic tasks: each returns inputs and targets, and needs a torch.Generator."""
 
 import torch
+import torch.nn.functional as F
 
-from dynattn._checks import require_positive_int
+from dynattn._checks import require_positive_int, require_tokens, shape_of
 
 
 def routing(kind: str, n: int) -> torch.Tensor:
@@ -45,3 +46,87 @@ def switched(P: torch.Tensor, Q: torch.Tensor, samples: int, d: int, generator: 
     x = torch.randn(samples, P.shape[1], d, generator=generator)
     choose_p = (x[:, 0, 0] > 0)[:, None, None]
     return x, torch.where(choose_p, P @ x, Q @ x)
+
+
+# ---- chapter 3
+
+
+def lookup(values: torch.Tensor, wants: torch.Tensor, generator: torch.Generator, d_name: int = 8):
+    """Every token looks for another by name, and must answer with that one's value (chapter 3).
+
+    Names are random unit vectors, new in every sentence, so that no name can be learned by heart. A token is
+    its own name, the name that it looks for, and its value, side by side.
+
+    Args:
+        values: (samples, n, d_value), floating point.
+        wants: (samples, n), integers: token i looks for token ``wants[:, i]``.
+        generator: draws the names.
+        d_name: width of a name.
+
+    Returns:
+        (x, y): x (samples, n, 2 * d_name + d_value), y (samples, n, d_value).
+
+    Raises:
+        TypeError, ValueError: values is not a batch of token rows, or wants does not fit it.
+    """
+    require_tokens("values", values)
+    if wants.shape != values.shape[:2]:
+        raise ValueError(f"wants: got shape {shape_of(wants)}, expected {tuple(values.shape[:2])}, as values")
+    names = _names(*wants.shape, d_name, generator).to(values)
+    sentence = torch.arange(len(wants))[:, None]
+    return torch.cat([names, names[sentence, wants], values], dim=-1), values[sentence, wants]
+
+
+def rings(samples: int, generator: torch.Generator, count: int = 2) -> torch.Tensor:
+    """For :func:`lookup`: tokens in rings of three, a looking for b, b for c, c for a (chapter 3).
+
+    Returns:
+        wants (samples, 3 * count): which token each one looks for; who is in which ring is random.
+    """
+    order = torch.rand(samples, 3 * count, generator=generator).argsort(dim=1)
+    following = order.unflatten(1, (count, 3)).roll(1, dims=2).flatten(1)
+    return torch.empty_like(order).scatter_(1, order, following)
+
+
+def question(samples: int, n: int, classes: int, generator: torch.Generator, d_name: int = 8):
+    """One lookup a sentence: n tokens with a name and a value, and a last one that asks (chapter 3).
+
+    The last token holds a name, in the same place as the others, and no value.
+
+    Returns:
+        (x, y): x (samples, n + 1, d_name + classes), the values one-hot; y (samples,), the class asked for.
+    """
+    names = _names(samples, n, d_name, generator)
+    values = torch.randint(classes, (samples, n), generator=generator)
+    wants, sentence = torch.randint(n, (samples,), generator=generator), torch.arange(samples)
+    told = torch.cat([names, F.one_hot(values, classes)], dim=-1)
+    asked = torch.cat([names[sentence, wants], torch.zeros(samples, classes)], dim=-1)
+    return torch.cat([told, asked[:, None]], dim=1), values[sentence, wants]
+
+
+def _names(samples: int, n: int, d_name: int, generator: torch.Generator) -> torch.Tensor:
+    return F.normalize(torch.randn(samples, n, d_name, generator=generator), dim=-1)
+
+
+# ---- chapter 4
+
+
+def two_lookups(samples: int, generator: torch.Generator):
+    """A question names two keys; the answers are their two values, in the order of the question (chapter 4).
+
+    Eight tokens hold a key each, a new random direction in 8 dimensions, and a value, one of eight. Tokens
+    are 16 wide: the first half is for keys, the second for values. Keys and values come as separate tensors,
+    so that a layer may compute its weights from the keys alone.
+
+    Returns:
+        ((question, keys, values), answers, asked): question (samples, 1, 16), the two keys side by side;
+        keys (samples, 8, 16), zero in the second half; values (samples, 8, 16), zero in the first half and
+        one-hot in the second; answers (samples, 2, 8), one-hot; asked (samples, 2), the places of the two.
+    """
+    n = width = 8
+    key = F.normalize(torch.randn(samples, n, width, generator=generator), dim=-1)
+    value = torch.eye(width)[torch.randint(width, (samples, n), generator=generator)]
+    asked = torch.rand(samples, n, generator=generator).argsort(dim=-1)[:, :2]
+    sample = torch.arange(samples)[:, None]
+    question = key[sample, asked].reshape(samples, 1, 2 * width)
+    return (question, F.pad(key, (0, width)), F.pad(value, (width, 0))), value[sample, asked], asked
