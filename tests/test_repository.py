@@ -3,7 +3,9 @@
 import re
 import shutil
 import subprocess
+import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import repo
@@ -44,6 +46,19 @@ def test_writing_the_address_changes_it_everywhere_and_nothing_else(tree):
     assert repo.write(tree, NEW) == []
     repo.write(tree, old)
     assert contents(tree) == before
+
+
+def test_chapters_have_a_button_for_colab_once_the_address_is_written(tree):
+    repo.write(tree, NEW)
+    config = (tree / "_config.yml").read_text()
+    (tree / "_config.yml").write_text(config.replace("execute_notebooks: force", 'execute_notebooks: "off"'))
+    command = Path(sys.executable).with_name("jupyter-book")
+    built = subprocess.run([command, "build", "-n", "-W", "--keep-going", tree], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    for path in CHAPTERS:
+        page = (tree / "_build" / "html" / "book" / f"{path.stem}.html").read_text()
+        assert f'href="https://colab.research.google.com/github/some-one/a.book/blob/main/book/{path.name}"' in page
+        assert f'href="{NEW}"' in page
 
 
 @pytest.mark.parametrize(
