@@ -33,7 +33,9 @@ def closure(names) -> set[str]:
         if name not in found:
             found[name] = distribution(name)
             needs = [Requirement(text) for text in found[name].requires or ()]
-            open_ += [need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
+            open_ += [
+                need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})
+            ]
     return set(found)
 
 
@@ -63,7 +65,9 @@ def colab(tmp_path, monkeypatch):
     kernel = tmp_path / "jupyter" / "kernels" / "colab"
     kernel.mkdir(parents=True)
     argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    (kernel / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Colab", "language": "python"}))
+    (kernel / "kernel.json").write_text(
+        json.dumps({"argv": argv, "display_name": "Colab", "language": "python"})
+    )
     for name in [name for name in os.environ if name.startswith(("DYNATTN_", "PYTHON", "MPL", "PIP_"))]:
         monkeypatch.delenv(name)
     for name, value in {
@@ -78,7 +82,9 @@ def colab(tmp_path, monkeypatch):
 def set_up(source: str, wheel: Path) -> str:
     """The set-up cell, pointed to the wheel instead of the repository's tag."""
     assert PACKAGE in source and repo.current(ROOT) in source
-    return source.replace(PACKAGE, f"dynattn @ {wheel.as_uri()}").replace(repo.current(ROOT), "https://host.example/o/n")
+    return source.replace(PACKAGE, f"dynattn @ {wheel.as_uri()}").replace(
+        repo.current(ROOT), "https://host.example/o/n"
+    )
 
 
 @each_chapter
@@ -95,8 +101,14 @@ def test_chapter_runs_in_colab(path, colab, wheel, tmp_path):
             cells.append(nbformat.v4.new_code_cell(solution[1], id=cell.id))
     cells.append(nbformat.v4.new_code_cell("import dynattn\nprint(dynattn.__file__)", id="where"))
     notebook.cells = cells
-    NotebookClient(notebook, timeout=600, kernel_name="colab", resources={"metadata": {"path": str(empty)}}).execute()
-    outputs = {cell.id: "".join(o.get("text", "") for o in cell.outputs) for cell in cells if cell.cell_type == "code"}
+    NotebookClient(
+        notebook, timeout=600, kernel_name="colab", resources={"metadata": {"path": str(empty)}}
+    ).execute()
+    outputs = {
+        cell.id: "".join(o.get("text", "") for o in cell.outputs)
+        for cell in cells
+        if cell.cell_type == "code"
+    }
     assert Path(outputs["where"].strip()).is_relative_to(tmp_path / "env")
     right = re.findall(r"Exercise ([\d.]+): right\.", "".join(outputs.values()))
     assert right == re.findall(r"Exercise ([\d.]+): not attempted yet\.", "".join(outputs.values())) != []

@@ -25,12 +25,16 @@ def prose(source: str) -> str:
 def headings(path) -> list[tuple[int, str]]:
     text = "\n\n".join(cell["source"] for cell in cells(path, "markdown"))
     text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    return [(len(marks), title.strip()) for marks, title in re.findall(r"^(#+) +(.*)$", text, flags=re.MULTILINE)]
+    return [
+        (len(marks), title.strip()) for marks, title in re.findall(r"^(#+) +(.*)$", text, flags=re.MULTILINE)
+    ]
 
 
 def exercises(path) -> list[str]:
     """The numbers that the exercise cells check."""
-    found = [re.findall(r'^check\("([\d.]+)"', cell["source"], flags=re.MULTILINE) for cell in cells(path, "code")]
+    found = [
+        re.findall(r'^check\("([\d.]+)"', cell["source"], flags=re.MULTILINE) for cell in cells(path, "code")
+    ]
     return [number for numbers in found for number in numbers]
 
 
@@ -67,7 +71,9 @@ def test_headings(path):
     found = headings(path)
     levels = [level for level, _ in found]
     assert levels[0] == 1 and levels.count(1) == 1
-    assert [title for (level, title), before in zip(found[1:], levels, strict=False) if level > before + 1] == []
+    assert [
+        title for (level, title), before in zip(found[1:], levels, strict=False) if level > before + 1
+    ] == []
     titles = [title for level, title in found if level == 2]
     assert len(set(titles)) == len(titles)
     assert titles[-len(SECTIONS) :] == SECTIONS
@@ -102,7 +108,11 @@ def test_no_result_is_typed(path):
     """Measured numbers are printed by cells. Names such as "chapter 2" or "claim 1.4" are no results."""
     for cell in cells(path, "markdown"):
         text = re.sub(r"^#+ .*$", "", prose(cell["source"]), flags=re.MULTILINE)
-        text = re.sub(r"\b([Cc]laims?|[Ee]xercises?|[Ss]ections?|PyTorch|Python|§) ?\d+\.\d+(( and |, | to )\d+\.\d+)*", " ", text)
+        text = re.sub(
+            r"\b([Cc]laims?|[Ee]xercises?|[Ss]ections?|PyTorch|Python|§) ?\d+\.\d+(( and |, | to )\d+\.\d+)*",
+            " ",
+            text,
+        )
         assert re.findall(r"\d+[.]\d+|\d+ ?%|\d+ per cent", text) == [], cell["id"]
 
 
@@ -115,9 +125,13 @@ def test_code_cells_are_short_and_plain(path):
             continue
         code = cell["source"]
         assert not re.search(r"^\s*[!%]", code, flags=re.MULTILINE), f"{cell['id']}: shell or magic"
-        assert not re.search(r"https?://|\burllib|\brequests\b|torch\.hub|load_state_dict_from_url|download", code), cell["id"]
+        assert not re.search(
+            r"https?://|\burllib|\brequests\b|torch\.hub|load_state_dict_from_url|download", code
+        ), cell["id"]
         assert not re.search(r"""["'](/|~/|[A-Za-z]:\\)\w""", code), f"{cell['id']}: absolute path"
-        assert not re.search(r"\b(pickle|torch\.load|eval|exec)\b(?!\()", code.replace(".eval()", "")), cell["id"]
+        assert not re.search(r"\b(pickle|torch\.load|eval|exec)\b(?!\()", code.replace(".eval()", "")), cell[
+            "id"
+        ]
         ast.parse(code)
 
 
@@ -132,7 +146,9 @@ def test_first_cells(path):
 def test_figures_have_caption_and_alternative_text(path):
     """Every figure is shown by figures.show, which demands both; the executed chapter holds no other image."""
     for cell in cells(path, "code"):
-        assert not re.search(r"(?<!\bfigures)\.show\(", cell["source"]), f"{cell['id']}: figures.show shows figures"
+        assert not re.search(r"(?<!\bfigures)\.show\(", cell["source"]), (
+            f"{cell['id']}: figures.show shows figures"
+        )
         drawn, shown = cell["source"].count("figures.subplots("), cell["source"].count("figures.show(")
         assert drawn == shown, f"{cell['id']}: a figure is drawn and shown in the same cell"
     for cell in cells(EXECUTED / path.name, "code"):
@@ -163,7 +179,11 @@ def test_exercises(path):
     assert titles == numbers
     notebook, executed = load(path)["cells"], load(EXECUTED / path.name)["cells"]
     for number in numbers:
-        at = next(i for i, cell in enumerate(notebook) if f'check("{number}"' in cell["source"] and cell["cell_type"] == "code")
+        at = next(
+            i
+            for i, cell in enumerate(notebook)
+            if f'check("{number}"' in cell["source"] and cell["cell_type"] == "code"
+        )
         assert "..." in notebook[at]["source"], number
         text = "".join("".join(output.get("text", "")) for output in executed[at]["outputs"])
         assert f"Exercise {number}: not attempted yet." in text
@@ -186,7 +206,9 @@ def bibliography():
     """The addresses of every reference, each with the first author's name and the year."""
     found = {}
     for entry in parse_file(ROOT / "book" / "references.bib").entries.values():
-        author = plain(" ".join(entry.persons["author"][0].prelast_names + entry.persons["author"][0].last_names))
+        author = plain(
+            " ".join(entry.persons["author"][0].prelast_names + entry.persons["author"][0].last_names)
+        )
         addresses = [f"https://doi.org/{entry.fields['doi']}"] if "doi" in entry.fields else []
         addresses += [f"https://arxiv.org/abs/{entry.fields['eprint']}"] if "eprint" in entry.fields else []
         addresses += [entry.fields["url"]] if "url" in entry.fields else []
@@ -203,9 +225,13 @@ def test_citations_are_in_the_bibliography(path, bibliography):
         for text, address in re.findall(r"\[([^\]]*)\]\((https?://[^)\s]*)\)", cell["source"]):
             assert address.lower() in bibliography, f"{cell['id']}: {address} is not in references.bib"
             author, year = bibliography[address.lower()]
-            assert author.lower() in plain(text).lower() and year in text, f"{cell['id']}: {text!r}, expected {author} {year}"
+            assert author.lower() in plain(text).lower() and year in text, (
+                f"{cell['id']}: {text!r}, expected {author} {year}"
+            )
             cited += 1
-        assert len(re.findall(r"https?://", cell["source"])) == len(re.findall(r"\]\(https?://", cell["source"])), cell["id"]
+        assert len(re.findall(r"https?://", cell["source"])) == len(
+            re.findall(r"\]\(https?://", cell["source"])
+        ), cell["id"]
     assert cited >= 2
 
 

@@ -25,7 +25,10 @@ each_page = pytest.mark.parametrize("page", PAGES)
 @pytest.fixture(scope="module")
 def soups(built):
     """Every HTML file of the site, parsed."""
-    return {path: BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser") for path in sorted(built.rglob("*.html"))}
+    return {
+        path: BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+        for path in sorted(built.rglob("*.html"))
+    }
 
 
 @each_page
@@ -48,7 +51,9 @@ def test_internal_links_lead_somewhere(built, soups):
             if parts.scheme or parts.netloc or link["href"] == "#":
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
-            if not target.is_file() or (parts.fragment and unquote(parts.fragment) not in anchors.get(target, ())):
+            if not target.is_file() or (
+                parts.fragment and unquote(parts.fragment) not in anchors.get(target, ())
+            ):
                 broken.append(f"{path.relative_to(built)}: {link['href']}")
     assert broken == []
 
@@ -64,9 +69,13 @@ def test_images_say_what_is_seen(built, soups):
     for path, soup in soups.items():
         for image in soup.select("img"):
             alt = image.get("alt", "").strip()
-            assert alt and not re.search(r"\.(png|svg|jpe?g|gif)$|^[0-9a-f]{16,}", alt), f"{path.relative_to(built)}: {alt!r}"
+            assert alt and not re.search(r"\.(png|svg|jpe?g|gif)$|^[0-9a-f]{16,}", alt), (
+                f"{path.relative_to(built)}: {alt!r}"
+            )
         for image in soup.select(".dynattn-figure img"):
-            assert re.search(r"\d", image["alt"]), f"{path.relative_to(built)}: {image['alt']!r} holds no number"
+            assert re.search(r"\d", image["alt"]), (
+                f"{path.relative_to(built)}: {image['alt']!r} holds no number"
+            )
             figures += 1
     assert figures, "the book has figures"
 
@@ -78,12 +87,16 @@ def test_nothing_is_loaded_from_another_host(built, soups):
         for tag in soup.select("[src], [srcset], [poster], [data], link[href], object[data]"):
             for name in ("src", "srcset", "poster", "data", "href"):
                 assert not other.match(tag.get(name, "")), f"{path.relative_to(built)}: {tag}"
-        styles = "".join(tag.get_text() for tag in soup.select("style")) + "".join(tag["style"] for tag in soup.select("[style]"))
+        styles = "".join(tag.get_text() for tag in soup.select("style")) + "".join(
+            tag["style"] for tag in soup.select("[style]")
+        )
         assert not re.search(r"(url\(|@import)\s*['\"]?(https?:)?//", styles), path.relative_to(built)
         scripts = "".join(tag.get_text() for tag in soup.select("script:not([src])"))
         assert "://" not in scripts, path.relative_to(built)
     for path in built.rglob("*.css"):
-        assert not re.search(r"(url\(|@import)\s*['\"]?(https?:)?//", path.read_text(encoding="utf-8")), path.relative_to(built)
+        assert not re.search(r"(url\(|@import)\s*['\"]?(https?:)?//", path.read_text(encoding="utf-8")), (
+            path.relative_to(built)
+        )
 
 
 # ------------------------------------------------------------------------------------- in a browser
@@ -123,7 +136,10 @@ def visit(browser, address, page, scheme="light", width=1280):
     tab.on("response", lambda response: responses.append(response))
     tab.on("requestfailed", lambda request: errors.append(f"failed: {request.url}"))
     tab.on("pageerror", lambda error: errors.append(str(error)))
-    tab.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+    tab.on(
+        "console",
+        lambda message: errors.append(message.text) if message.type in ("error", "warning") else None,
+    )
     tab.goto(f"{address}/{page}.html", wait_until="networkidle")
     if tab.locator(".math").count():
         tab.wait_for_selector("mjx-container", state="attached")
@@ -171,16 +187,25 @@ def test_page_is_accessible(browser, address, page, scheme):
     tab.context.close()
 
 
-@pytest.mark.parametrize(("scheme", "media", "shown"), [("light", "screen", "light"), ("dark", "screen", "dark"), ("dark", "print", "light")])
+@pytest.mark.parametrize(
+    ("scheme", "media", "shown"),
+    [("light", "screen", "light"), ("dark", "screen", "dark"), ("dark", "print", "light")],
+)
 def test_one_drawing_of_each_figure_is_shown(browser, address, scheme, media, shown):
-    page = next(page for page in PAGES if "dynattn-figure" in (SITE / f"{page}.html").read_text(encoding="utf-8"))
+    page = next(
+        page for page in PAGES if "dynattn-figure" in (SITE / f"{page}.html").read_text(encoding="utf-8")
+    )
     tab, _ = visit(browser, address, page, scheme)
-    loaded = tab.locator(".dynattn-figure img").evaluate_all("images => images.map(i => i.complete && i.naturalWidth > 0)")
+    loaded = tab.locator(".dynattn-figure img").evaluate_all(
+        "images => images.map(i => i.complete && i.naturalWidth > 0)"
+    )
     assert set(loaded) == {True}
     tab.emulate_media(media=media, color_scheme=scheme)
     for name in ("light", "dark"):
         images = tab.locator(f".dynattn-figure img.dynattn-{name}")
         assert images.count()
-        visible = images.evaluate_all("images => images.map(image => getComputedStyle(image).display != 'none')")
+        visible = images.evaluate_all(
+            "images => images.map(image => getComputedStyle(image).display != 'none')"
+        )
         assert set(visible) == {name == shown}
     tab.context.close()

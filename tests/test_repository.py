@@ -38,8 +38,12 @@ def test_writing_the_address_changes_it_everywhere_and_nothing_else(tree):
     old, before = repo.current(tree), contents(tree)
     changed = repo.write(tree, NEW)
     after = contents(tree)
-    assert [path for path, text in after.items() if old.encode() in text] == [], "nothing else knows the address"
-    assert {path.relative_to(tree) for path in changed} == {path for path in before if before[path] != after[path]}
+    assert [path for path, text in after.items() if old.encode() in text] == [], (
+        "nothing else knows the address"
+    )
+    assert {path.relative_to(tree) for path in changed} == {
+        path for path in before if before[path] != after[path]
+    }
     for path in before:
         assert after[path] == before[path].replace(old.encode(), NEW.encode())
     assert {CHAPTER.relative_to(ROOT) for CHAPTER in CHAPTERS} <= {path.relative_to(tree) for path in changed}
@@ -53,11 +57,16 @@ def test_chapters_have_a_button_for_colab_once_the_address_is_written(tree):
     config = (tree / "_config.yml").read_text()
     (tree / "_config.yml").write_text(config.replace("execute_notebooks: force", 'execute_notebooks: "off"'))
     command = Path(sys.executable).with_name("jupyter-book")
-    built = subprocess.run([command, "build", "-n", "-W", "--keep-going", tree], capture_output=True, text=True)
+    built = subprocess.run(
+        [command, "build", "-n", "-W", "--keep-going", tree], capture_output=True, text=True
+    )
     assert built.returncode == 0, built.stderr
     for path in CHAPTERS:
         page = (tree / "_build" / "html" / "book" / f"{path.stem}.html").read_text()
-        assert f'href="https://colab.research.google.com/github/some-one/a.book/blob/main/book/{path.name}"' in page
+        assert (
+            f'href="https://colab.research.google.com/github/some-one/a.book/blob/main/book/{path.name}"'
+            in page
+        )
         assert f'href="{NEW}"' in page
 
 

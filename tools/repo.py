@@ -10,13 +10,17 @@ PLACES = ("_config.yml", "pyproject.toml", "CITATION.cff", "*.md", "book/*.md", 
 
 def current(root: Path) -> str:
     """The address as the book's configuration holds it."""
-    return re.search(rf"^repository:\n  url: ({ADDRESS})$", (root / "_config.yml").read_text(), re.MULTILINE)[1]
+    return re.search(rf"^repository:\n  url: ({ADDRESS})$", (root / "_config.yml").read_text(), re.MULTILINE)[
+        1
+    ]
 
 
 def write(root: Path, new: str) -> list[Path]:
     """Replace the current address by `new` in every place, and return the files changed."""
     if not re.fullmatch(ADDRESS, new) or new.endswith(".git"):
-        raise SystemExit(f"URL: got {new!r}, expected https://HOST/OWNER/NAME, such as https://github.com/OWNER/NAME")
+        raise SystemExit(
+            f"URL: got {new!r}, expected https://HOST/OWNER/NAME, such as https://github.com/OWNER/NAME"
+        )
     old = re.compile(re.escape(current(root)) + r"(?![\w-])")
     changed = []
     for path in sorted(path for place in PLACES for path in root.glob(place)):

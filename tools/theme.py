@@ -5,9 +5,13 @@ from pathlib import Path
 
 MENDS = [
     # Half a megabyte of script that draws the icons, which the style sheet's own font has drawn already.
-    (re.compile(r"<script[^>]*/fontawesome\.js[^>]*></script>"), ""),
+    (re.compile(r"<script[^>]*/fontawesome[^>]*\.js[^>]*></script>"), ""),
+    (re.compile(r'<link rel="preload" as="font"[^>]*>'), ""),
     # The label "Search" hides the text "Search Ctrl+K" that the button shows.
-    (re.compile(r'(<button class="[^"]*search-button-field[^"]*") title="Search" aria-label="Search"'), r"\1"),
+    (
+        re.compile(r'(<button class="[^"]*search-button-field[^"]*") title="Search" aria-label="Search"'),
+        r"\1",
+    ),
     # The role that Sphinx gives to a reference is deprecated, and not allowed here.
     (re.compile(r'role="doc-biblioentry"'), 'role="listitem"'),
 ]
