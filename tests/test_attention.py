@@ -91,6 +91,15 @@ def test_numpy_views_with_negative_strides_are_taken():
     )
 
 
+def test_logits_far_apart_and_far_from_zero_are_no_trouble():
+    """Each row is taken relative to its own largest logit, so that exp neither overflows nor vanishes."""
+    q, k = torch.tensor([[1.0], [-1.0], [1e-3]], dtype=torch.float64) * 3000, normal(4, 1)
+    want = attention(q, k, k, scale=1)
+    for got, expected in zip(attention(q.numpy(), k.numpy(), k.numpy(), scale=1), want, strict=True):
+        close(torch.from_numpy(got), expected)
+    close(want[0], F.scaled_dot_product_attention(q, k, k, scale=1))
+
+
 def test_leading_dimensions_broadcast_as_in_a_matrix_product():
     q, k, v = normal(2, 1, 4, 3, seed=1), normal(3, 6, 3, seed=2), normal(6, 5, seed=3)
     close(attention(q, k, v)[0], F.scaled_dot_product_attention(q, k, v.expand(2, 3, 6, 5)))

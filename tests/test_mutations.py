@@ -1,0 +1,171 @@
+"""The tests can fail: break a copy of the package in one place, and some test must notice.
+
+A mutant is a text of the package and what stands there instead. Each runs in a process of its own, on the few
+tests that should notice it, until the first one fails.
+"""
+
+# ruff: noqa: E501 (a mutant a line)
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dynattn
+
+PACKAGE = Path(dynattn.__file__).parent
+TESTS = Path(__file__).parent
+
+# name: (module, text, replacement, tests that must fail)
+MUTANTS = {
+    "no scale": ("attention", "1 / math.sqrt(q.shape[-1]) if scale is None", "1.0 if scale is None", "attention"),
+    "scaled by d, not its root": ("attention", "1 / math.sqrt(q.shape[-1])", "1 / q.shape[-1]", "attention"),
+    "scale not used": ("attention", "else float(scale)", "else 1 / math.sqrt(q.shape[-1])", "attention"),
+    "softmax over queries": ("attention", "logits.softmax(dim=-1)", "logits.softmax(dim=-2)", "attention"),
+    "softmax over queries, NumPy": ("attention", "exp / exp.sum(-1", "exp / exp.sum(-2", "attention:numpy"),
+    "softmax without the largest logit": (
+        "attention",
+        "np.exp(logits - logits.max(-1, keepdims=True))",
+        "np.exp(logits - logits.max())",
+        "attention:far_apart",
+    ),
+    "boolean mask inverted": ("attention", "masked_fill_(~mask, -torch.inf)", "masked_fill_(mask, -torch.inf)", "attention"),
+    "boolean mask inverted, NumPy": ("attention", "np.where(mask, 0, -np.inf)", "np.where(mask, -np.inf, 0)", "attention:numpy"),
+    "masked keys keep a little": ("attention", "masked_fill_(~mask, -torch.inf)", "masked_fill_(~mask, -5.0)", "attention"),
+    "mask not used by the fused kernel": ("attention", "attn_mask=mask,", "attn_mask=None,", "attention:both_paths"),
+    "causal mask leaks the next token": ("attention", "device=q.device).tril()", "device=q.device).tril(1)", "symmetry:causal"),
+    "causal mask leaks, fused": ("attention", "causal = self.causal and mask is None", "causal = False", "symmetry:causal"),
+    "causal mask lost beside another": ("attention", "mask & causal if", "mask if", "attention:both_paths or multi_head_is"),
+    "a query sees all but itself": ("attention", "device=q.device).tril()", "device=q.device).tril(-1)", "symmetry:causal"),
+    "mask of one too few dimensions": ("attention", "not in (2, len(shape))", "not in (2, 3, len(shape))", "attention:head_axis"),
+    "an empty row passes": ("attention", "    if empty.any():", "    if False:", "attention:nothing_to_look_at"),
+    "a NaN passes the fused kernel": (
+        "attention",
+        "not math.isfinite(q.detach().norm() * k.detach().norm())",
+        "False",
+        "attention:spoilt or silence or refuse_alike",
+    ),
+    "heads interleaved": (
+        "attention",
+        "y.unflatten(-1, (self.n_heads, self.d_head)).transpose(-2, -3)",
+        "y.unflatten(-1, (self.d_head, self.n_heads)).transpose(-1, -2).transpose(-2, -3)",
+        "attention:multi_head_is",
+    ),
+    "heads cut without transpose": (
+        "attention",
+        "y.unflatten(-1, (self.n_heads, self.d_head)).transpose(-2, -3)",
+        "y.reshape(*y.shape[:-2], self.n_heads, y.shape[-2], self.d_head)",
+        "attention:multi_head_is",
+    ),
+    "no W_O": ("attention", "self.W_O(heads.transpose(-2, -3).flatten(-2))", "heads.transpose(-2, -3).flatten(-2)", "attention:multi_head"),
+    "keys from the queries": ("attention", "self._cut(self.W_K(context))", "self._cut(self.W_K(x))", "attention:cross"),
+    "values from the keys": ("attention", "self._cut(self.W_V(context))", "self._cut(self.W_K(context))", "attention:multi_head"),
+    "packing in another order": ("attention", "(layer.W_Q, layer.W_K, layer.W_V)", "(layer.W_K, layer.W_Q, layer.W_V)", "attention:multi_head"),
+    "packing transposed": ("attention", "W.weight.copy_(part)", "W.weight.copy_(part.T)", "attention:multi_head"),
+    "bias of the output forgotten": ("attention", "layer.W_O.bias.copy_(source.out_proj.bias)", "pass", "attention:multi_head"),
+    "weights stored though not asked for": ("attention", "        if return_weights:\n", "        if True:\n", "attention:fused or both_paths"),
+    "not in fused form": ("attention", "one_head = (t.unsqueeze(-3) for t in (q, k, v))", "return F.scaled_dot_product_attention(q, k, v, mask)", "attention:fused"),
+    "W applied from the right": ("static", "y = W @ x", "y = (x.mT @ W).mT", "static"),
+    "static weights that depend on the input": ("static", "        return self.W\n", "        return self.W * (1 + x.mean())\n", "static"),
+    "best weights transposed": ("static", "columns_y @ torch.linalg.pinv(columns_x)", "(columns_y @ torch.linalg.pinv(columns_x)).T", "static"),
+    "best weights of the first sample": ("static", "columns_y = y.double()", "columns_x, columns_y = x[:1].double().transpose(0, 1).flatten(1), y[:1].double()", "static"),
+    "frozen is not frozen": ("anatomy", "lambda other: layer.mix(A, other)", "lambda other: layer.mix(layer.weights(other), other)", "anatomy:frozen"),
+    "transplant the wrong way": ("anatomy", "layer.mix(layer.weights(weights_from), values_from)", "layer.mix(layer.weights(values_from), weights_from)", "anatomy:transplant"),
+    "gap without f(0)": ("anatomy", "parts = (f(x) - zero) + (f(y) - zero)", "parts = f(x) + f(y)", "anatomy:gap"),
+    "weight path with moving values": ("anatomy", "layer.mix(layer.weights(t), x)", "layer.mix(layer.weights(t), t)", "anatomy:path"),
+    "value path with moving weights": ("anatomy", "matrix(lambda t: layer.mix(A, t))", "matrix(layer)", "anatomy:path"),
+    "effective matrix transposed": ("anatomy", "torch.kron(A.contiguous(), W)", "torch.kron(A.mT.contiguous(), W)", "anatomy:effective"),
+    "Kronecker factors exchanged": ("anatomy", "torch.kron(A.contiguous(), W)", "torch.kron(W, A.contiguous())", "anatomy:effective"),
+    "head maps exchanged": ("anatomy", "W_O[:, h] @ W_V[h]", "(W_O[:, h] @ W_V[h]).T", "anatomy:effective"),
+    "ordinary rank": ("anatomy", "blocks.permute(0, 2, 1, 3).reshape(n * n, -1)", "M", "anatomy:rank"),
+    "dynamic fraction of the mean": ("anatomy", "(A - A.mean(0)).square()", "A.mean(0).square()", "anatomy:fraction"),
+    "dynamic fraction over tokens": ("anatomy", "A - A.mean(0)", "A - A.mean(1, keepdim=True)", "anatomy:fraction"),
+    "claims never fail": ("claims", "math.isfinite(measured) and margin(record) >= 0", "True", "claims"),
+    "NaN keeps a bound": ("claims", "math.isfinite(measured) and margin(record) >= 0", "not margin(record) < 0", "claims"),
+    "lower bounds not looked at": ("claims", "measured - (-math.inf if low is None else low)", "math.inf", "claims"),
+    "batches without seed": ("training", "torch.Generator().manual_seed(seed)", "torch.Generator(); generator.seed()", "training"),
+    "a loss of NaN goes on": ("training", "if not torch.isfinite(value):", "if False:", "training"),
+    "checks that pass all": ("exercises", "    elif diagnosis:", "    elif False:", "exercises:wrong_answers"),
+    "gradients not looked at": ("exercises", "        if gradient:", "        if False:", "exercises:wrong_answers"),
+    "alternative text not escaped": ("figures", 'alt="{html.escape(alt)}"', 'alt="{alt}"', "figures"),
+    "no dark drawing": ("figures", "ON_DARK[found[0]]", "found[0]", "figures"),
+}  # fmt: skip
+
+
+# A process that has the libraries loaded, but not the package, forks one child for each request: a folder with the
+# package, and pytest's arguments. Loading the libraries anew for each mutant would take ten times as long.
+SERVER = """
+import json, os, sys
+import bs4, hypothesis, IPython, matplotlib.pyplot, numpy, pytest, torch, tqdm
+import torch.utils._python_dispatch, torch.profiler
+for line in sys.stdin:
+    folder, arguments = json.loads(line)
+    child = os.fork()
+    if not child:
+        output = os.open(os.path.join(folder, "output"), os.O_WRONLY | os.O_CREAT)
+        os.dup2(output, 1), os.dup2(output, 2)
+        os.chdir(folder), sys.path.insert(0, folder), os.environ.update(PYTHONPATH=folder)
+        code = 99
+        try:
+            code = int(pytest.main(arguments))
+        finally:
+            os._exit(code)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment |= {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    environment.pop("PYTHONPATH", None)
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER],
+        cwd=tmp_path_factory.mktemp("server"),
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        process.stdin.close()
+
+
+def run(server, folder: Path, *selections: str) -> tuple[int, str]:
+    """Exit code and output of the selected tests: "module", or "module:words of the tests' names"."""
+    modules = {selection.partition(":")[0] for selection in selections}
+    words = " or ".join(filter(None, (selection.partition(":")[2] for selection in selections)))
+    arguments = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", str(TESTS)]
+    arguments += [*(str(TESTS / f"test_{module}.py") for module in modules), "-k", words]
+    server.stdin.write(json.dumps([str(folder), arguments]) + "\n")
+    server.stdin.flush()
+    code = int(server.stdout.readline())
+    return code, (folder / "output").read_text()[-2000:]
+
+
+def copy(folder: Path) -> Path:
+    shutil.copytree(PACKAGE, folder / "dynattn", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.mark.parametrize("module, text, replacement, tests", MUTANTS.values(), ids=MUTANTS)
+def test_a_mutant_is_noticed(module, text, replacement, tests, tmp_path, server):
+    path = copy(tmp_path) / "dynattn" / f"{module}.py"
+    source = path.read_text(encoding="utf-8")
+    assert text in source, "the text to replace is no longer in the package: bring this mutant up to date"
+    path.write_text(source.replace(text, replacement), encoding="utf-8")
+    code, output = run(server, tmp_path, tests)
+    assert code == 1, f"not noticed, or not by a test:\n{output}"
+
+
+def test_without_a_mutation_the_same_tests_pass(tmp_path, server):
+    """What fails on a mutant fails because of the mutation, and it is the copy that is tested."""
+    code, output = run(server, copy(tmp_path), "static", "anatomy:")
+    assert code == 0, output
+    (tmp_path / "dynattn" / "static.py").write_text("raise RuntimeError('the copy was read')")
+    code, output = run(server, tmp_path, "static")
+    assert code == 2 and "the copy was read" in output
