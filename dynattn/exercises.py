@@ -85,14 +85,7 @@ def _same_as(reference: Callable, cases: Callable, mistakes: dict[str, Callable]
 def _call(answer, arguments):
     """Run an answer on copies of the arguments, and make a float64 tensor of what it returns."""
     copies = [a.clone() if isinstance(a, torch.Tensor) else a for a in arguments]
-    try:
-        result = answer(*copies) if callable(answer) else answer
-    except NotImplementedError:
-        raise _NotAttempted from None
-    except Exception as error:
-        raise CheckFailed(f"your code raised {type(error).__name__}: {error}") from error
-    if _blank(result):
-        raise _NotAttempted
+    result = _run(answer, copies)
     for before, after in zip(arguments, copies):
         if isinstance(before, torch.Tensor) and not torch.equal(before, after):
             raise CheckFailed("your code changes its input in place; work on a copy.")
@@ -100,6 +93,19 @@ def _call(answer, arguments):
         return torch.as_tensor(result).detach().double()
     except (TypeError, ValueError, RuntimeError):
         raise CheckFailed(f"your code returns a {type(result).__name__}; expected a tensor or a number.") from None
+
+
+def _run(answer, arguments=()):
+    """What an answer returns; it may also be the thing itself, instead of a function."""
+    try:
+        result = answer(*arguments) if callable(answer) else answer
+    except NotImplementedError:
+        raise _NotAttempted from None
+    except Exception as error:
+        raise CheckFailed(f"your code raised {type(error).__name__}: {error}") from error
+    if _blank(result):
+        raise _NotAttempted
+    return result
 
 
 def _blank(result) -> bool:
@@ -361,9 +367,7 @@ def _row_contributions(A, x, W_V, W_O):
 
 def _judge_two_heads(answer):
     """Any matrices will do that solve the task; where they don't, say what the heads read and write."""
-    result = answer() if callable(answer) else answer
-    if _blank(result):
-        raise _NotAttempted
+    result = _run(answer)
     if not (isinstance(result, tuple | list) and len(result) == 4):
         return "return four matrices, W_Q, W_K, W_V and W_O."
     W_Q, W_K, W_V, W_O = (torch.as_tensor(W).detach().double() for W in result)
