@@ -84,8 +84,12 @@ serve: book
 repo:
 	@$(PYTHON) tools/repo.py '$(URL)'
 
-claims: $(foreach seed,$(shell seq 0 $$(($(SEEDS) - 1))),$(addprefix _build/run/$(seed)/,$(notdir $(chapters))))
-	@$(bin)/python -m dynattn.claims _build/run book/claims.md
+runs := $(foreach seed,$(shell seq 0 $$(($(SEEDS) - 1))),$(addprefix _build/run/$(seed)/,$(notdir $(chapters))))
+
+claims: $(runs)
+	@rm -rf _build/claims; for run in $(basename $(runs)); do mkdir -p _build/claims/$$run; cp -R $$run/. _build/claims/$$run; done
+	@$(bin)/python -W ignore::RuntimeWarning:runpy -m dynattn.claims _build/claims book/claims.md
+	@echo "book/claims.md is rewritten from $(SEEDS) seeds"
 
 bench: .venv/.installed
 	@$(bin)/python tests/bench.py

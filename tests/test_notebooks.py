@@ -1,6 +1,7 @@
 """The form of the chapters: each rule that CONTRIBUTING.md gives for notebooks is a test here."""
 
 import ast
+import json
 import re
 import unicodedata
 
@@ -192,6 +193,17 @@ def test_exercises(path):
         assert solution.endswith("\n\n</details>"), number
         assert solution.count("```python") == 1 and solution.count("```") == 2, number
         assert f'check("{number}"' in SOLUTION.search(solution)[1], number
+
+
+@each_chapter
+def test_claims_are_on_the_page_of_claims(path):
+    """`make claims` has been run since the chapter's claims changed."""
+    page = (ROOT / "book" / "claims.md").read_text(encoding="utf-8")
+    records = [json.loads(file.read_text()) for file in (EXECUTED / path.stem).glob("**/*.json")]
+    assert records
+    for record in records:
+        assert record["number"].startswith(f"{int(path.name[:2])}.")
+        assert f"| {record['number']} | {record['statement']} |" in page
 
 
 def plain(name: str) -> str:
