@@ -3,7 +3,8 @@
 Forward and backward pass of self-attention, float32. All variants hold the same parameters and run
 interleaved, in an order drawn anew each round, so that a busy machine slows all of them alike; a figure is
 the median, over the rounds, of the ratio to the reference of the same round. Memory is the most that torch
-holds at one moment of a pass, beyond the parameters and the input.
+holds at one moment of a pass, beyond the parameters and the input. Time is the processor's for one thread, which
+others on the machine hardly disturb, and the wall clock's for more: believe those on an idle machine only.
 """
 
 import argparse
@@ -78,10 +79,11 @@ def variants(n: int, causal: bool) -> dict:
 
 def step(f, x) -> float:
     """Seconds of one forward and backward pass."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     x = x.detach().requires_grad_()
-    start = time.perf_counter()
+    start = clock()
     f(x).sum().backward()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 @contextlib.contextmanager
