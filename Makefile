@@ -15,7 +15,7 @@ chapters := $(sort $(wildcard book/[0-9]*.ipynb))
 pages := index.md _config.yml _toc.yml $(shell find book static tools -type f ! -name '*.ipynb' ! -name '*.pyc')
 package := $(shell find dynattn -type f ! -name '*.pyc')
 executed := $(patsubst book/%,_build/run/0/%,$(chapters))
-lint := dynattn tests tools $(chapters)
+code := dynattn tests tools
 
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
@@ -25,7 +25,7 @@ help:
 	@echo "make book               build the book into _build/html, running every chapter that has changed"
 	@echo "make test               everything: lint, the book, all tests"
 	@echo "make serve              show the built book at http://localhost:$(PORT)"
-	@echo "make lint               check the form of code and notebooks (make format mends it)"
+	@echo "make lint               check the form of code and notebooks (make format mends the code's)"
 	@echo "make claims SEEDS=10    run every chapter under many seeds and rewrite book/claims.md"
 	@echo "make bench              measure the attention layers against torch's own"
 	@echo "make repo URL=https://github.com/OWNER/NAME   write the repository's address everywhere"
@@ -69,11 +69,11 @@ _build/html/index.html: $(executed) $(pages) .venv/.installed
 	rm -rf _build/html; mv _build/site/_build/html _build/html; rm -rf _build/site
 
 lint: .venv/.installed
-	@$(bin)/ruff check --quiet $(lint)
-	@$(bin)/ruff format --check --quiet $(lint) || { echo "make format mends the form of these files." >&2; exit 1; }
+	@$(bin)/ruff check --quiet $(code) $(chapters)
+	@$(bin)/ruff format --check --quiet $(code) || { echo "make format mends the form of these files." >&2; exit 1; }
 
 format: .venv/.installed
-	@$(bin)/ruff check --fix --quiet $(lint); $(bin)/ruff format $(lint)
+	@$(bin)/ruff check --fix --quiet $(code) $(chapters); $(bin)/ruff format $(code)
 
 test: lint book
 	@$(bin)/python -m pytest -n 2 tests

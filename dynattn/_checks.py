@@ -1,6 +1,8 @@
 """Checks of arguments. Each error names the argument, what came and what was expected."""
 
 import math
+import numbers
+import sys
 
 import numpy as np
 import torch
@@ -91,3 +93,96 @@ def require_positive_int(name: str, value) -> None:
 def require_bool(name: str, value) -> None:
     if not isinstance(value, bool):
         raise TypeError(f"{name}: got {type(value).__name__}, expected True or False")
+
+
+# ---- the arguments of attention
+
+
+def require_context(x, context, W):
+    require_tokens("x", x, width=W.in_features, like=W.weight)
+    require_tokens("context", context, width=W.in_features, like=W.weight)
+    if broadcast(x.shape[:-2], context.shape[:-2]) is None:
+        raise ValueError(
+            f"context: got shape {shape_of(context)}, expected leading dimensions as x {shape_of(x)}"
+        )
+
+
+def require_qkv(q, k, v, mask, scale):
+    arrays = {"q": q, "k": k, "v": v}
+    kind = torch.Tensor if isinstance(q, torch.Tensor) else np.ndarray
+    name_of_kind = f"{kind.__module__}.{kind.__name__}"
+    for name, x in arrays.items():
+        # Subclasses of ndarray mean other things by the same operators (matrix), or know of missing values.
+        if not (isinstance(x, torch.Tensor) if kind is torch.Tensor else type(x) is np.ndarray):
+            expected = "a numpy.ndarray or a torch.Tensor" if name == "q" else f"a {name_of_kind}, as q"
+            raise TypeError(f"{name}: got {type(x).__name__}, expected {expected}")
+        floating = x.dtype in (FLOATS if kind is torch.Tensor else NUMPY_FLOATS)
+        if not floating or x.dtype != q.dtype:
+            raise TypeError(f"{name}: got dtype {x.dtype}, expected one floating-point dtype for q, k and v")
+        if len(x.shape) < 2 or 0 in x.shape[-2:]:
+            raise ValueError(f"{name}: got shape {shape_of(x)}, expected (..., n, d) with n and d at least 1")
+        if x.device != q.device:
+            raise ValueError(f"{name}: got a tensor on {x.device}, expected one on {q.device}, as q")
+    if k.shape[-1] != q.shape[-1]:
+        raise ValueError(
+            f"k: got shape {shape_of(k)}, expected (..., n_k, {q.shape[-1]}): as wide as q {shape_of(q)}"
+        )
+    if v.shape[-2] != k.shape[-2]:
+        raise ValueError(
+            f"v: got shape {shape_of(v)}, expected (..., {k.shape[-2]}, d_v): one value for each key"
+        )
+    if broadcast(*(x.shape[:-2] for x in arrays.values())) is None:
+        shapes = ", ".join(f"{name} {shape_of(x)}" for name, x in arrays.items())
+        raise ValueError(f"q, k, v: got shapes {shapes}, expected leading dimensions that broadcast")
+    if mask is not None:
+        require_mask(mask, kind, q, (*broadcast(q.shape[:-2], k.shape[:-2]), q.shape[-2], k.shape[-2]))
+    if scale is not None:
+        if isinstance(scale, bool) or not isinstance(scale, numbers.Real):
+            raise TypeError(f"scale: got {type(scale).__name__}, expected a number or None for 1/sqrt(d_k)")
+        if not abs(scale if isinstance(scale, int) else float(scale)) <= sys.float_info.max:
+            raise ValueError(f"scale: got {scale!r}, expected a finite number or None for 1/sqrt(d_k)")
+
+
+def require_mask(mask, kind, q, shape):
+    if not isinstance(mask, kind):
+        raise TypeError(f"mask: got {type(mask).__name__}, expected {kind.__module__}.{kind.__name__}, as q")
+    allowed = (np.bool_, *NUMPY_FLOATS) if kind is np.ndarray else (torch.bool, *FLOATS)
+    if mask.dtype not in allowed:
+        raise TypeError(
+            f"mask: got dtype {mask.dtype}, expected bool (True = may look) or a floating-point dtype"
+        )
+    if mask.device != q.device:
+        raise ValueError(f"mask: got a tensor on {mask.device}, expected one on {q.device}, as q")
+    # A mask that lacks some of the leading dimensions could be taken for another one, (batch, n_q, n_k) for
+    # (n_heads, n_q, n_k). So it has all of them or none.
+    if len(mask.shape) not in (2, len(shape)) or broadcast(mask.shape, shape) != shape:
+        raise ValueError(
+            f"mask: got shape {shape_of(mask)}, expected {shape[-2:]}, or every dimension of {shape}: "
+            "of size 1 where it is the same for all; None inserts a missing one, as in mask[:, None]"
+        )
+    require_mask_rows(mask, q.dtype)
+
+
+def require_mask_rows(mask, dtype):
+    """Each query may look at some key; what is added to its logits, in their dtype, is a number or -inf."""
+    if mask.dtype == (np.bool_ if isinstance(mask, np.ndarray) else torch.bool):
+        largest = mask.any(-1)
+        empty, wrong = ~largest, largest & ~largest
+    else:
+        added = mask.astype(dtype) if isinstance(mask, np.ndarray) else mask.detach().to(dtype)
+        largest = added.max(-1) if isinstance(mask, np.ndarray) else added.amax(-1)
+        empty, wrong = largest == -math.inf, (largest != largest) | (largest == math.inf)
+    if empty.any():
+        raise ValueError(
+            f"mask: query row {first_true(empty)} may look at no key, expected at least one for every query"
+        )
+    if wrong.any():
+        raise ValueError(
+            f"mask: query row {first_true(wrong)} holds NaN or inf, expected numbers, or -inf to hide a key"
+        )
+
+
+def first_true(rows):
+    """The index of the first True, as a number where one is enough."""
+    index = np.argwhere(rows if isinstance(rows, np.ndarray) else rows.cpu().numpy())[0].tolist()
+    return index[0] if len(index) == 1 else tuple(index)

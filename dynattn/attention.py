@@ -1,8 +1,6 @@
 """Chapters 2 to 4: a linear layer over tokens whose weight matrix A is computed from the input."""
 
 import math
-import numbers
-import sys
 
 import numpy as np
 import torch
@@ -10,16 +8,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from dynattn._checks import (
-    FLOATS,
-    NUMPY_FLOATS,
     broadcast,
+    first_true,
     require_bool,
+    require_context,
     require_finite,
     require_finite_result,
+    require_mask_rows,
     require_matrices,
     require_positive_int,
+    require_qkv,
     require_tokens,
-    shape_of,
 )
 
 # --------------------------------------------------------------------------- chapter 2: the computed weights
@@ -51,7 +50,7 @@ def attention(q, k, v, mask=None, scale=None):
 
     Source: Vaswani et al. 2017, eq. 1.
     """
-    _check(q, k, v, mask, scale)
+    require_qkv(q, k, v, mask, scale)
     A = _weights(q, k, mask, scale)
     output = A @ v
     require_finite_result(output, v=v)
@@ -77,7 +76,9 @@ def _weights(q, k, mask, scale=None, /, **sources):
     lost = A[..., 0] != A[..., 0]
     if lost.any():
         require_finite(**sources, q=q, k=k)
-        raise ValueError(f"q, k: the logits of query row {_first(lost)} overflow, expected smaller numbers")
+        raise ValueError(
+            f"q, k: the logits of query row {first_true(lost)} overflow, expected smaller numbers"
+        )
     return A
 
 
@@ -227,17 +228,17 @@ class MultiHeadAttention(nn.Module):
 
     def _compare(self, x, context, mask):
         """Queries and keys (..., n_heads, n, d_head); and the mask with the causal one, if there are both."""
-        _check_context(x, context, self.W_Q)
+        require_context(x, context, self.W_Q)
         if self.causal and x.shape[-2] != context.shape[-2]:
             raise ValueError(
                 f"context: got {context.shape[-2]} tokens, expected {x.shape[-2]} as in x, for a causal layer"
             )
         q, k = self._cut(self.W_Q(x)), self._cut(self.W_K(context))
-        _check(q, k, k, mask, None)
+        require_qkv(q, k, k, mask, None)
         if self.causal and mask is not None:
             causal = self._causal_mask(q)
             mask = mask & causal if mask.dtype == torch.bool else mask.masked_fill(~causal, -torch.inf)
-            _check_mask_rows(mask, q.dtype)
+            require_mask_rows(mask, q.dtype)
         return q, k, mask
 
     # (..., n, n_heads * d_head) -> (..., n_heads, n, d_head): heads are cut from the projections.
@@ -370,100 +371,7 @@ class SingleHeadAttention(nn.Module):
 
     def _compare(self, x, context, mask):
         """Queries (..., n_q, d_head) and keys (..., n_k, d_head)."""
-        _check_context(x, context, self.W_Q)
+        require_context(x, context, self.W_Q)
         q, k = self.W_Q(x), self.W_K(context)
-        _check(q, k, k, mask, None)
+        require_qkv(q, k, k, mask, None)
         return q, k
-
-
-# ------------------------------------------------------------------------------------------ bad input
-
-
-def _check_context(x, context, W):
-    require_tokens("x", x, width=W.in_features, like=W.weight)
-    require_tokens("context", context, width=W.in_features, like=W.weight)
-    if broadcast(x.shape[:-2], context.shape[:-2]) is None:
-        raise ValueError(
-            f"context: got shape {shape_of(context)}, expected leading dimensions as x {shape_of(x)}"
-        )
-
-
-def _check(q, k, v, mask, scale):
-    arrays = {"q": q, "k": k, "v": v}
-    kind = torch.Tensor if isinstance(q, torch.Tensor) else np.ndarray
-    name_of_kind = f"{kind.__module__}.{kind.__name__}"
-    for name, x in arrays.items():
-        # Subclasses of ndarray mean other things by the same operators (matrix), or know of missing values.
-        if not (isinstance(x, torch.Tensor) if kind is torch.Tensor else type(x) is np.ndarray):
-            expected = "a numpy.ndarray or a torch.Tensor" if name == "q" else f"a {name_of_kind}, as q"
-            raise TypeError(f"{name}: got {type(x).__name__}, expected {expected}")
-        floating = x.dtype in (FLOATS if kind is torch.Tensor else NUMPY_FLOATS)
-        if not floating or x.dtype != q.dtype:
-            raise TypeError(f"{name}: got dtype {x.dtype}, expected one floating-point dtype for q, k and v")
-        if len(x.shape) < 2 or 0 in x.shape[-2:]:
-            raise ValueError(f"{name}: got shape {shape_of(x)}, expected (..., n, d) with n and d at least 1")
-        if x.device != q.device:
-            raise ValueError(f"{name}: got a tensor on {x.device}, expected one on {q.device}, as q")
-    if k.shape[-1] != q.shape[-1]:
-        raise ValueError(
-            f"k: got shape {shape_of(k)}, expected (..., n_k, {q.shape[-1]}): as wide as q {shape_of(q)}"
-        )
-    if v.shape[-2] != k.shape[-2]:
-        raise ValueError(
-            f"v: got shape {shape_of(v)}, expected (..., {k.shape[-2]}, d_v): one value for each key"
-        )
-    if broadcast(*(x.shape[:-2] for x in arrays.values())) is None:
-        shapes = ", ".join(f"{name} {shape_of(x)}" for name, x in arrays.items())
-        raise ValueError(f"q, k, v: got shapes {shapes}, expected leading dimensions that broadcast")
-    if mask is not None:
-        _check_mask(mask, kind, q, (*broadcast(q.shape[:-2], k.shape[:-2]), q.shape[-2], k.shape[-2]))
-    if scale is not None:
-        if isinstance(scale, bool) or not isinstance(scale, numbers.Real):
-            raise TypeError(f"scale: got {type(scale).__name__}, expected a number or None for 1/sqrt(d_k)")
-        if not abs(scale if isinstance(scale, int) else float(scale)) <= sys.float_info.max:
-            raise ValueError(f"scale: got {scale!r}, expected a finite number or None for 1/sqrt(d_k)")
-
-
-def _check_mask(mask, kind, q, shape):
-    if not isinstance(mask, kind):
-        raise TypeError(f"mask: got {type(mask).__name__}, expected {kind.__module__}.{kind.__name__}, as q")
-    allowed = (np.bool_, *NUMPY_FLOATS) if kind is np.ndarray else (torch.bool, *FLOATS)
-    if mask.dtype not in allowed:
-        raise TypeError(
-            f"mask: got dtype {mask.dtype}, expected bool (True = may look) or a floating-point dtype"
-        )
-    if mask.device != q.device:
-        raise ValueError(f"mask: got a tensor on {mask.device}, expected one on {q.device}, as q")
-    # A mask that lacks some of the leading dimensions could be taken for another one, (batch, n_q, n_k) for
-    # (n_heads, n_q, n_k). So it has all of them or none.
-    if len(mask.shape) not in (2, len(shape)) or broadcast(mask.shape, shape) != shape:
-        raise ValueError(
-            f"mask: got shape {shape_of(mask)}, expected {shape[-2:]}, or every dimension of {shape}: "
-            "of size 1 where it is the same for all; None inserts a missing one, as in mask[:, None]"
-        )
-    _check_mask_rows(mask, q.dtype)
-
-
-def _check_mask_rows(mask, dtype):
-    """Each query may look at some key; what is added to its logits, in their dtype, is a number or -inf."""
-    if mask.dtype == (np.bool_ if isinstance(mask, np.ndarray) else torch.bool):
-        largest = mask.any(-1)
-        empty, wrong = ~largest, largest & ~largest
-    else:
-        added = mask.astype(dtype) if isinstance(mask, np.ndarray) else mask.detach().to(dtype)
-        largest = added.max(-1) if isinstance(mask, np.ndarray) else added.amax(-1)
-        empty, wrong = largest == -math.inf, (largest != largest) | (largest == math.inf)
-    if empty.any():
-        raise ValueError(
-            f"mask: query row {_first(empty)} may look at no key, expected at least one for every query"
-        )
-    if wrong.any():
-        raise ValueError(
-            f"mask: query row {_first(wrong)} holds NaN or inf, expected numbers, or -inf to hide a key"
-        )
-
-
-def _first(rows):
-    """The index of the first True, as a number where one is enough."""
-    index = np.argwhere(rows if isinstance(rows, np.ndarray) else rows.cpu().numpy())[0].tolist()
-    return index[0] if len(index) == 1 else tuple(index)

@@ -19,7 +19,9 @@ class ClaimFailed(AssertionError):
     """A claim of the book does not hold for this run."""
 
 
-def claim(number: str, statement: str, measured: float, *, at_least=None, at_most=None, thesis="supports") -> None:
+def claim(
+    number: str, statement: str, measured: float, *, at_least=None, at_most=None, thesis="supports"
+) -> None:
     """Check one claim, show it with its margin, and record it when the run is asked to.
 
     A claim holds when ``at_least <= measured <= at_most``; one of the two bounds may be left out. The bound should
@@ -58,14 +60,18 @@ def claim(number: str, statement: str, measured: float, *, at_least=None, at_mos
         path.mkdir(parents=True, exist_ok=True)
         (path / f"{number}-{record['seed']}.json").write_text(json.dumps(record), encoding="utf-8")
     if not (math.isfinite(measured) and margin(record) >= 0):
-        raise ClaimFailed(f"claim {number}: {statement}: measured {show(measured)}, expected {bounds(record)}")
+        raise ClaimFailed(
+            f"claim {number}: {statement}: measured {show(measured)}, expected {bounds(record)}"
+        )
     display(_Box(record))
 
 
 def margin(record: dict) -> float:
     """By how much the measured number keeps its nearest bound; negative when it does not."""
     low, high, measured = record["at_least"], record["at_most"], record["measured"]
-    return min(measured - (-math.inf if low is None else low), (math.inf if high is None else high) - measured)
+    return min(
+        measured - (-math.inf if low is None else low), (math.inf if high is None else high) - measured
+    )
 
 
 def show(x: float) -> str:
@@ -113,7 +119,9 @@ def page(records: list[dict]) -> str:
     """
     if not records:
         raise ValueError("records: got none, expected those of at least seed 0")
-    numbers = sorted({r["number"] for r in records}, key=lambda number: [int(part) for part in number.split(".")])
+    numbers = sorted(
+        {r["number"] for r in records}, key=lambda number: [int(part) for part in number.split(".")]
+    )
     seeds = sorted({r["seed"] for r in records})
     rows = []
     for number in numbers:
@@ -121,7 +129,9 @@ def page(records: list[dict]) -> str:
         if sorted(of_claim) != seeds or 0 not in of_claim:
             raise ValueError(f"claim {number}: got seeds {sorted(of_claim)}, expected {seeds}, 0 among them")
         first = of_claim[0]
-        if any((r["statement"], r["thesis"]) != (first["statement"], first["thesis"]) for r in of_claim.values()):
+        if any(
+            (r["statement"], r["thesis"]) != (first["statement"], first["thesis"]) for r in of_claim.values()
+        ):
             raise ValueError(f"claim {number}: got different sentences for different seeds, expected one")
         worst = min(of_claim.values(), key=margin)
         rows.append(

@@ -39,13 +39,14 @@ def check(number: str, answer) -> None:
     if number not in _JUDGES:
         raise KeyError(f"number: got {number!r}, expected one of {', '.join(_JUDGES)}")
     try:
-        diagnosis = "" if _blank(answer) else _JUDGES[number](answer)
+        if _blank(answer):
+            raise _NotAttempted
+        if diagnosis := _JUDGES[number](answer):
+            raise CheckFailed(diagnosis)
     except _NotAttempted:
-        diagnosis = ""
-    if diagnosis == "":
         print(f"Exercise {number}: not attempted yet.")
-    elif diagnosis:
-        raise CheckFailed(f"exercise {number}: {diagnosis}")
+    except CheckFailed as failed:
+        raise CheckFailed(f"exercise {number}: {failed}") from failed.__cause__
     else:
         print(f"Exercise {number}: right.")
 
@@ -53,7 +54,9 @@ def check(number: str, answer) -> None:
 # ----------------------------------------------------------------------------------------------- judges
 
 
-def _same_as(reference: Callable, cases: Callable, mistakes: dict[str, Callable], gradient: bool = False) -> Callable:
+def _same_as(
+    reference: Callable, cases: Callable, mistakes: dict[str, Callable], gradient: bool = False
+) -> Callable:
     """A judge that wants the reference's result on every case, and its gradient too if asked to.
 
     ``cases(generator)`` gives tuples of arguments; ``mistakes`` maps a diagnosis to the wrong function it describes.
@@ -71,7 +74,9 @@ def _same_as(reference: Callable, cases: Callable, mistakes: dict[str, Callable]
             for diagnosis, wrong in mistakes.items():
                 if all(_close(got, wrong(*arguments)) for got, arguments in zip(results, inputs)):
                     return diagnosis
-            error = max((got - reference(*arguments)).abs().max().item() for got, arguments in zip(results, inputs))
+            error = max(
+                (got - reference(*arguments)).abs().max().item() for got, arguments in zip(results, inputs)
+            )
             return f"the numbers differ from the reference by up to {error:.3g}, in no way that this check knows."
         if gradient:
             for arguments in inputs:
@@ -89,10 +94,20 @@ def _call(answer, arguments):
     for before, after in zip(arguments, copies):
         if isinstance(before, torch.Tensor) and not torch.equal(before, after):
             raise CheckFailed("your code changes its input in place; work on a copy.")
+    return _tensor(result)
+
+
+def _tensor(result):
+    """A float64 tensor of what an answer returned."""
     try:
-        return torch.as_tensor(result).detach().double()
+        result = torch.as_tensor(result).detach()
     except (TypeError, ValueError, RuntimeError):
-        raise CheckFailed(f"your code returns a {type(result).__name__}; expected a tensor or a number.") from None
+        raise CheckFailed(
+            f"your code returns a {type(result).__name__}; expected a tensor or a number."
+        ) from None
+    if result.is_complex():
+        raise CheckFailed("your code returns complex numbers; expected real ones.")
+    return result.double()
 
 
 def _run(answer, arguments=()):
@@ -128,7 +143,9 @@ def _close(got, want) -> bool:
 
 def _gradient(f, arguments):
     """The gradient of a fixed weighted sum of the outputs, over all floating-point arguments, as one vector."""
-    leaves = [a.clone().requires_grad_() if torch.is_tensor(a) and a.is_floating_point() else a for a in arguments]
+    leaves = [
+        a.clone().requires_grad_() if torch.is_tensor(a) and a.is_floating_point() else a for a in arguments
+    ]
     result = f(*leaves)
     inputs = [leaf for leaf in leaves if torch.is_tensor(leaf) and leaf.requires_grad]
     if not (torch.is_tensor(result) and result.requires_grad):
@@ -165,7 +182,9 @@ def _per_sample_fit(x, y):
 
 def _floor_cases(generator):
     def some(k, n):
-        return torch.stack([torch.eye(n, dtype=torch.float64)[torch.randperm(n, generator=generator)] for _ in range(k)])
+        return torch.stack(
+            [torch.eye(n, dtype=torch.float64)[torch.randperm(n, generator=generator)] for _ in range(k)]
+        )
 
     return [(some(2, 5),), (some(3, 4),), (some(7, 6),)]
 
@@ -179,14 +198,29 @@ def _judge_linearity_test(answer):
     M = _normal(torch.Generator().manual_seed(0), 5, 5)
     functions = (
         (lambda x: M @ x, True, "a matrix product is linear, but your test says that it is not."),
-        (lambda x: 0 * x, True, "the function that is always 0 is linear, but your test says that it is not."),
+        (
+            lambda x: 0 * x,
+            True,
+            "the function that is always 0 is linear, but your test says that it is not.",
+        ),
         (lambda x: M @ x + 1, False, "your test takes M x + 1 for linear: a bias breaks superposition."),
-        (torch.abs, False, "your test takes |x| for linear: scaling by a positive number is not enough, try a sum."),
+        (
+            torch.abs,
+            False,
+            "your test takes |x| for linear: scaling by a positive number is not enough, try a sum.",
+        ),
         (lambda x: x**3, False, "your test takes x**3 for linear: f(-x) = -f(x) is not enough, try a sum."),
-        (lambda x: x.sort(dim=0).values, False, "your test takes sorting for linear: compare f(x + y) with f(x) + f(y)."),
+        (
+            lambda x: x.sort(dim=0).values,
+            False,
+            "your test takes sorting for linear: compare f(x + y) with f(x) + f(y).",
+        ),
     )
     for f, linear, diagnosis in functions:
-        if bool(_call(answer, (f,))) != linear:
+        said = _call(answer, (f,))
+        if said.numel() != 1:
+            return f"return True or False, not a tensor of shape {tuple(said.shape)}."
+        if bool(said) != linear:
             return diagnosis
     return None
 
@@ -196,7 +230,10 @@ def _judge_linearity_test(answer):
 
 def _qkv_cases(generator):
     sizes = ((4, 6, 3, 5), (5, 5, 2, 2), (3, 3, 3, 3))
-    return [(_normal(generator, nq, d), _normal(generator, nk, d), _normal(generator, nk, dv)) for nq, nk, d, dv in sizes]
+    return [
+        (_normal(generator, nq, d), _normal(generator, nk, d), _normal(generator, nk, dv))
+        for nq, nk, d, dv in sizes
+    ]
 
 
 def _attend(q, k, v):
@@ -228,14 +265,14 @@ def _inverted_mask(q, k, v, mask):
 def _judge_pointer(answer):
     """Any queries and keys in the plane will do, if the computed weights are the routing 'read the token before'."""
     n = 6
-    result = answer(n) if callable(answer) else answer
-    if _blank(result):
-        raise _NotAttempted
+    result = _run(answer, (n,))
     if not (isinstance(result, tuple) and len(result) == 2):
         return "return two tensors, the queries and the keys."
-    q, k = (torch.as_tensor(part).double() for part in result)
+    q, k = map(_tensor, result)
     if q.shape != (n, 2) or k.shape != (n, 2):
-        return f"got shapes {tuple(q.shape)} and {tuple(k.shape)}; expected ({n}, 2) for queries and for keys."
+        return (
+            f"got shapes {tuple(q.shape)} and {tuple(k.shape)}; expected ({n}, 2) for queries and for keys."
+        )
     A = attention(q, k, k)[1]
     want = torch.eye(n, dtype=torch.float64).roll(1, dims=1).T
     if (A - want).abs().max() < 0.01:
@@ -263,7 +300,9 @@ def _row_cases(generator):
 
 def _rule_cases(generator):
     sizes = ((5, 6, 3), (4, 4, 4), (6, 8, 2))  # n, d_model, d_head; the second is square
-    return [(_normal(generator, n, D), _normal(generator, d, D), _normal(generator, d, D)) for n, D, d in sizes]
+    return [
+        (_normal(generator, n, D), _normal(generator, d, D), _normal(generator, d, D)) for n, D, d in sizes
+    ]
 
 
 def _rule(scale=lambda d_head, d_model: d_head**-0.5, axis=-1):
@@ -277,12 +316,10 @@ def _crossing(stored=lambda D, d, out: 2 * d * D + out * D, more=1):
 
 def _judge_asked(answer):
     """Any W_Q and W_K will do with which each token reads the one that looks for it."""
-    result = answer() if callable(answer) else answer
-    if _blank(result):
-        raise _NotAttempted
+    result = _run(answer)
     if not (isinstance(result, tuple | list) and len(result) == 2):
         return "return two matrices, W_Q and W_K."
-    W_Q, W_K = (torch.as_tensor(W).detach().double() for W in result)
+    W_Q, W_K = map(_tensor, result)
     if W_Q.shape != (8, 20) or W_K.shape != (8, 20):
         return f"got shapes {tuple(W_Q.shape)} and {tuple(W_K.shape)}; expected (8, 20) for both."
     generator = torch.Generator().manual_seed(0)
@@ -315,10 +352,7 @@ def _merged_cases(generator):
 
 def _judge_ring(answer):
     """A symmetric table whose rows settle all but one token of a ring of five; all five are impossible."""
-    result = answer() if callable(answer) else answer
-    if _blank(result):
-        raise _NotAttempted
-    S = torch.as_tensor(result).detach().double()
+    S = _tensor(_run(answer))
     if (diagnosis := _unlike(S, torch.zeros(5, 5))) is not None:
         return diagnosis
     if not torch.allclose(S, S.T):
@@ -447,7 +481,7 @@ def _judge_two_heads(answer):
     result = _run(answer)
     if not (isinstance(result, tuple | list) and len(result) == 4):
         return "return four matrices, W_Q, W_K, W_V and W_O."
-    W_Q, W_K, W_V, W_O = (torch.as_tensor(W).detach().double() for W in result)
+    W_Q, W_K, W_V, W_O = map(_tensor, result)
     if shapes := [tuple(W.shape) for W in (W_Q, W_K, W_V, W_O) if W.shape != (16, 16)]:
         return f"got a matrix of shape {shapes[0]}; expected (16, 16) for all four."
     (question, keys, values), answers, asked = two_lookups(2000, torch.Generator().manual_seed(0))
@@ -510,14 +544,18 @@ def _judge_impossible_pair(answer):
 
 
 _NO_SCALE = "no scale: the logits q k^T must be divided by sqrt(d_k)."
-_OVER_QUERIES = "softmax over the queries (columns); each query's row must sum to 1, so normalise over the keys."
+_OVER_QUERIES = (
+    "softmax over the queries (columns); each query's row must sum to 1, so normalise over the keys."
+)
 
 _JUDGES: dict[str, Callable] = {
     "1.1": _same_as(
         lambda: _rotate(2),
         lambda generator: [()],
         {
-            "transposed: row i of W belongs to output i, and this W moves tokens the other way.": lambda: _rotate(-2),
+            "transposed: row i of W belongs to output i, and this W moves tokens the other way.": lambda: (
+                _rotate(-2)
+            ),
             "this W moves tokens by one place, not by two.": lambda: _rotate(1),
         },
     ),
@@ -553,7 +591,9 @@ _JUDGES: dict[str, Callable] = {
         _qkv_cases,
         {
             _NO_SCALE: _variant(logits_of=lambda q, k: q @ k.T),
-            "scaled by d_k; the factor is its square root.": _variant(logits_of=lambda q, k: q @ k.T / q.shape[-1]),
+            "scaled by d_k; the factor is its square root.": _variant(
+                logits_of=lambda q, k: q @ k.T / q.shape[-1]
+            ),
             "scaled by the number of keys; the factor is sqrt(d_k), the width of a query.": _variant(
                 logits_of=lambda q, k: q @ k.T / math.sqrt(len(k))
             ),
@@ -595,11 +635,13 @@ _JUDGES: dict[str, Callable] = {
         _softmax_jacobian,
         _row_cases,
         {
-            "only the diagonal term a_i (1 - a_i): raising one logit also lowers all OTHER weights.": lambda a: torch.diag(
-                a * (1 - a)
+            "only the diagonal term a_i (1 - a_i): raising one logit also lowers all OTHER weights.": lambda a: (
+                torch.diag(a * (1 - a))
             ),
             "the outer product is missing: the weights share a sum of 1.": torch.diag,
-            "the sign is turned: a weight grows with its own logit.": lambda a: torch.outer(a, a) - torch.diag(a),
+            "the sign is turned: a weight grows with its own logit.": lambda a: (
+                torch.outer(a, a) - torch.diag(a)
+            ),
         },
     ),
     "3.1": _same_as(
@@ -610,16 +652,22 @@ _JUDGES: dict[str, Callable] = {
             "scaled by the width of a token; the factor is sqrt(d_head), the width of a query.": _rule(
                 scale=lambda d_head, d_model: d_model**-0.5
             ),
-            "scaled by d_head; the factor is its square root.": _rule(scale=lambda d_head, d_model: 1 / d_head),
+            "scaled by d_head; the factor is its square root.": _rule(
+                scale=lambda d_head, d_model: 1 / d_head
+            ),
             _OVER_QUERIES: _rule(axis=-2),
             "queries and keys have changed places: row i belongs to the query of token i.": lambda x, W_Q, W_K: (
                 _rule()(x, W_K, W_Q)
             ),
-            "W_K is not used: queries and keys are made by the same matrix.": lambda x, W_Q, W_K: _rule()(x, W_Q, W_Q),
-            "W_Q is not used: queries and keys are made by the same matrix.": lambda x, W_Q, W_K: _rule()(x, W_K, W_K),
-            "W_Q and W_K are not used: this is the plain rule of chapter 2.": lambda x, W_Q, W_K: (
-                attention(x, x, x)[1]
+            "W_K is not used: queries and keys are made by the same matrix.": lambda x, W_Q, W_K: _rule()(
+                x, W_Q, W_Q
             ),
+            "W_Q is not used: queries and keys are made by the same matrix.": lambda x, W_Q, W_K: _rule()(
+                x, W_K, W_K
+            ),
+            "W_Q and W_K are not used: this is the plain rule of chapter 2.": lambda x, W_Q, W_K: attention(
+                x, x, x
+            )[1],
             "these are the logits; the softmax over each row is missing.": lambda x, W_Q, W_K: (
                 (x @ W_Q.T) @ (x @ W_K.T).T * len(W_Q) ** -0.5
             ),
@@ -631,14 +679,18 @@ _JUDGES: dict[str, Callable] = {
         lambda generator: [(20, 8, 4), (8, 2, 4), (64, 16, 64)],  # in the first two, n * n meets it
         {
             "at this n the two numbers are equal; it must compute MORE than it stores.": _crossing(more=0),
-            "this is one token too few: here the layer still stores at least as much.": lambda *sizes: _crossing()(*sizes) - 1,
+            "this is one token too few: here the layer still stores at least as much.": lambda *sizes: (
+                _crossing()(*sizes) - 1
+            ),
             "this is one token too many.": lambda *sizes: _crossing()(*sizes) + 1,
             "this is where the lines cross; the answer is the first whole number above it.": lambda D, d, out: (
                 math.sqrt(2 * d * D + out * D)
             ),
             "W_V is missing: d_out * d_model parameters.": _crossing(lambda D, d, out: 2 * d * D),
             "only one of W_Q and W_K is counted.": _crossing(lambda D, d, out: d * D + out * D),
-            "W_V is counted as (d_head, d_model); it is (d_out, d_model).": _crossing(lambda D, d, out: 3 * d * D),
+            "W_V is counted as (d_head, d_model); it is (d_out, d_model).": _crossing(
+                lambda D, d, out: 3 * d * D
+            ),
             "this compares n, not n * n, with the number stored.": lambda D, d, out: 2 * d * D + out * D + 1,
             "biases are counted, which this head doesn't have.": _crossing(
                 lambda D, d, out: 2 * d * D + out * D + 2 * d + out

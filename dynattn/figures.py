@@ -22,11 +22,20 @@ THIRD, FOURTH, FIFTH = "#009e73", "#8f5a83", "#7a7a7a"
 SERIES = (LEARNED, COMPUTED, THIRD, FOURTH, FIFTH)
 MARKERS = ("o", "s", "^", "D", "v")
 # The same figure on a dark page: only these colours change.
-ON_DARK = {INK: "#e8eaed", PAPER: "#121212", LEARNED: "#56b4e9", COMPUTED: "#f08a3c", FOURTH: "#cc79a7", FIFTH: "#a8a8a8"}
+ON_DARK = {
+    INK: "#e8eaed",
+    PAPER: "#121212",
+    LEARNED: "#56b4e9",
+    COMPUTED: "#f08a3c",
+    FOURTH: "#cc79a7",
+    FIFTH: "#a8a8a8",
+}
 
 _MAPS = {
     "A": LinearSegmentedColormap.from_list("computed", ["#ffffff", "#f3b48a", COMPUTED, "#6b2f00"]),
-    "W": LinearSegmentedColormap.from_list("learned", ["#7a4a00", "#d9b777", "#ffffff", "#7db8dc", "#003d66"]),
+    "W": LinearSegmentedColormap.from_list(
+        "learned", ["#7a4a00", "#d9b777", "#ffffff", "#7db8dc", "#003d66"]
+    ),
 }
 _COLOURS = {"A": COMPUTED, "W": LEARNED}
 _STYLE = {
@@ -86,7 +95,9 @@ def show(figure, *, caption: str, alt: str) -> None:
 _SAFE = " =:/,;()!*'@&$+?-_.~{}[]|^"
 
 
-def matrix(axes, M, kind: str, rows=None, columns=None, title: str = "", numbers: bool | None = None, limit=None) -> None:
+def matrix(
+    axes, M, kind: str, rows=None, columns=None, title: str = "", numbers: bool | None = None, limit=None
+) -> None:
     """Draw a weight matrix as a heat map: computed A from white to vermillion, learned W from brown over white to blue.
 
     Args:
@@ -96,7 +107,7 @@ def matrix(axes, M, kind: str, rows=None, columns=None, title: str = "", numbers
         rows, columns: labels of outputs (rows) and inputs (columns), such as the tokens.
         title: title of the panel.
         numbers: write the value into each cell; if None, where there are at most 8 x 8 cells.
-        limit: the value of the darkest colour; 1 for A and the largest |W| for W if None.
+        limit: the value of the darkest colour; 1 for A and the largest absolute value for W if None.
 
     Raises:
         ValueError: kind is neither "A" nor "W", or M is not a matrix.
@@ -116,13 +127,15 @@ def matrix(axes, M, kind: str, rows=None, columns=None, title: str = "", numbers
         spine.set_linewidth(0.8)
     if numbers if numbers is not None else max(M.shape) <= 8:
         for i, j in np.ndindex(M.shape):
-            r, g, b, _ = _MAPS[kind](norm(M[i, j]))
-            dark = 0.3 * r + 0.59 * g + 0.11 * b < 0.55
-            axes.text(j, i, f"{np.round(M[i, j], 2) + 0:.2f}", ha="center", va="center", fontsize=8, color="#fefefe" if dark else "#0a0a0a")
+            linear = [((c + 0.055) / 1.055) ** 2.4 for c in _MAPS[kind](norm(M[i, j]))[:3]]
+            light = np.dot([0.2126, 0.7152, 0.0722], linear) > 0.178  # where black and white contrast alike
+            text = f"{np.round(M[i, j], 2) + 0:.2f}"
+            colour = "#000000" if light else "#fefefe"
+            axes.text(j, i, text, ha="center", va="center", fontsize=8, color=colour)
 
 
 def network(axes, M, kind: str, inputs, outputs=None, title: str = "", limit=None) -> None:
-    """Draw a weight matrix as a network: inputs on the left, outputs on the right, lines as wide as |weight|.
+    """Draw a weight matrix as a network: inputs on the left, outputs on the right, lines as wide as the weights are large.
 
     A negative weight is a dashed line. Arguments as in :func:`matrix`; ``inputs`` and ``outputs`` are the tokens.
 
@@ -159,7 +172,9 @@ def ledger(learned: dict[str, int], computed: dict[str, int]) -> None:
     """
     rows = [("learned W", name, f"{count:,} stored once") for name, count in learned.items()]
     rows += [("computed A", name, f"{count:,} for each input") for name, count in computed.items()]
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
     head = '<thead><tr><th scope="col">kind</th><th scope="col">matrix</th><th scope="col">how many numbers</th></tr></thead>'
     display(HTML(f'<table class="dataframe dynattn-ledger">{head}<tbody>{body}</tbody></table>'))
 

@@ -78,7 +78,9 @@ def minibatches(inputs, targets, size: int) -> Callable[[torch.Generator], tuple
         ValueError: the two have different numbers of examples, or none.
     """
     if len(inputs) != len(targets) or len(inputs) == 0:
-        raise ValueError(f"targets: got {len(targets)} examples, expected {len(inputs)}, as inputs, and at least 1")
+        raise ValueError(
+            f"targets: got {len(targets)} examples, expected {len(inputs)}, as inputs, and at least 1"
+        )
 
     def draw(generator: torch.Generator) -> tuple:
         index = torch.randint(len(inputs), (size,), generator=generator)

@@ -19,7 +19,9 @@ def cover(executed: Path) -> tuple[str, str, str]:
     cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
     (cell,) = [cell for cell in cells if cell["id"] == "draw-four"]
     figure = "".join(cell["outputs"][0]["data"]["text/html"])
-    light, dark = (urllib.parse.unquote(svg) for svg in re.findall(r'src="data:image/svg\+xml,([^"]*)"', figure))
+    light, dark = (
+        urllib.parse.unquote(svg) for svg in re.findall(r'src="data:image/svg\+xml,([^"]*)"', figure)
+    )
     return light, dark, html.unescape(re.search(r'alt="([^"]*)"', figure)[1])
 
 
