@@ -604,7 +604,7 @@ NUMBER_LIKE = [7, -1.5, True]  # exercise 1.4 asks for such a value
 )
 def test_nonsense_is_refused_with_a_diagnosis(number, value):
     for answer in (value, returns(value)):
-        with pytest.raises(CheckFailed, match="."):
+        with pytest.raises(CheckFailed, match=f"^exercise {number}: ."):
             check(number, answer)
 
 
