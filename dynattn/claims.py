@@ -43,7 +43,7 @@ def claim(
         raise ValueError("at_least, at_most: got neither, expected at least one bound")
     if thesis not in ("supports", "limits"):
         raise ValueError(f"thesis: got {thesis!r}, expected 'supports' or 'limits'")
-    measured = float(measured)
+    measured = float(measured.detach() if hasattr(measured, "detach") else measured)
     low = None if at_least is None else float(at_least)
     high = None if at_most is None else float(at_most)
     record = {

@@ -8,6 +8,7 @@ The solutions of the exercises run there too, each after its exercise.
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import venv
@@ -42,10 +43,14 @@ def closure(names) -> set[str]:
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
+    tree = folder / "tree"  # a copy, since building leaves files behind
+    shutil.copytree(ROOT / "dynattn", tree / "dynattn", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    offline = ["--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder, ROOT],
-        check=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "pip", "wheel", "--quiet", *offline, "-w", folder, tree], check=True
+    )
     (file,) = folder.glob("dynattn-*.whl")
     return file
 

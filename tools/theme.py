@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 MENDS = [
+    # The label of folded code hides the text "Show code cell source" that the reader sees.
+    (re.compile(r'<summary aria-label="Toggle hidden content">'), "<summary>"),
     # Half a megabyte of script that draws the icons, which the style sheet's own font has drawn already.
     (re.compile(r"<script[^>]*/fontawesome[^>]*\.js[^>]*></script>"), ""),
     (re.compile(r'<link rel="preload" as="font"[^>]*>'), ""),
