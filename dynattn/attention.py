@@ -253,7 +253,7 @@ class MultiHeadAttention(nn.Module):
 
     @classmethod
     def from_torch(cls, source: nn.MultiheadAttention) -> "MultiHeadAttention":
-        """The same layer, with the weights of a ``torch.nn.MultiheadAttention`` copied into it.
+        """The same layer, with the learned parameters of a ``torch.nn.MultiheadAttention`` copied into it.
 
         torch packs W_Q, W_K, W_V one below the other into ``in_proj_weight`` (3 d_model, d_model), in the
         same (out, in) orientation as here. Its boolean masks say the opposite: True = may NOT look, so pass

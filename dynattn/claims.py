@@ -8,11 +8,14 @@ import json
 import math
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 from IPython.display import display
 
 import dynattn
+
+SIDES = {"supports": "supports the thesis", "limits": "limits the thesis", "identity": "an identity"}
 
 
 class ClaimFailed(AssertionError):
@@ -33,7 +36,8 @@ def claim(
         statement: one sentence, in plain words.
         measured: the number measured, a finite float.
         at_least, at_most: the bounds.
-        thesis: "supports" or "limits": whether the claim speaks for the book's thesis or against it.
+        thesis: "supports" or "limits", whether the claim speaks for the book's thesis or against it; or
+            "identity", where it is true by algebra and only the code can be wrong.
 
     Raises:
         ClaimFailed: the number is outside its bounds, or is not finite.
@@ -41,8 +45,8 @@ def claim(
     """
     if at_least is None and at_most is None:
         raise ValueError("at_least, at_most: got neither, expected at least one bound")
-    if thesis not in ("supports", "limits"):
-        raise ValueError(f"thesis: got {thesis!r}, expected 'supports' or 'limits'")
+    if thesis not in SIDES:
+        raise ValueError(f"thesis: got {thesis!r}, expected one of {', '.join(SIDES)}")
     measured = float(measured.detach() if hasattr(measured, "detach") else measured)
     low = None if at_least is None else float(at_least)
     high = None if at_most is None else float(at_most)
@@ -96,7 +100,7 @@ class _Box:
         r = self.record
         return (
             f"Claim {r['number']} holds: {r['statement']} Measured {show(r['measured'])}, expected {bounds(r)}, "
-            f"margin {show(margin(r))}, seed {r['seed']}; {r['thesis']} the thesis."
+            f"margin {show(margin(r))}, seed {r['seed']}; {SIDES[r['thesis']]}."
         )
 
     def _repr_html_(self) -> str:
@@ -106,7 +110,7 @@ class _Box:
             'padding:0.5em 0.9em; margin:0.5em 0; max-width:46em">'
             f"<strong>Claim {r['number']} holds.</strong> {html.escape(r['statement'])}<br>"
             f"measured <strong>{show(r['measured'])}</strong> · expected {bounds(r)} · margin {show(margin(r))} "
-            f"· seed {r['seed']} · {r['thesis']} the thesis</div>"
+            f"· seed {r['seed']} · {SIDES[r['thesis']]}</div>"
         )
 
 
@@ -138,14 +142,17 @@ def page(records: list[dict]) -> str:
             f"| {number} | {first['statement']} | {show(first['measured'])} | {bounds(first)} "
             f"| {show(worst['measured'])} | {show(margin(worst))} | {first['thesis']} |"
         )
+    count = Counter(row.rsplit("| ", 1)[1][:-2] for row in rows)
     return (
         "# The claims of this book\n\n"
         "<!-- Made by `make claims`; do not edit. -->\n\n"
-        f"Every claim is an assertion in its chapter. This table was made by running all chapters with {len(seeds)} "
-        "different seeds; a chapter fails, and so does the book, when one of its claims does not hold. *Worst* is "
-        "the value with the smallest margin to its bound over all seeds. A claim *supports* the thesis that weights "
-        "computed from the input are what attention adds, or *limits* it.\n\n"
-        "| Claim | What is claimed | Measured, seed 0 | Bound | Worst over seeds | Its margin | Thesis |\n"
+        "Every claim is an assertion in its chapter; a chapter fails, and so does the book, when one of its claims "
+        f"does not hold. For this table all chapters ran under {len(seeds)} seed{'s' * (len(seeds) > 1)}. *Worst* is the "
+        "value with the smallest margin to its bound over all of them.\n\n"
+        "The thesis is that attention is a linear layer whose weights are computed from the input, and that this is "
+        f"what attention adds. {count['supports']} claims *support* it and {count['limits']} *limit* it. "
+        f"{count['identity']} are *identities*: true by algebra, so that the check is one of the code.\n\n"
+        "| Claim | What is claimed | Measured, seed 0 | Bound | Worst over seeds | Its margin | Kind |\n"
         "|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
     )
 

@@ -38,13 +38,14 @@ def routed(P: torch.Tensor, samples: int, d: int, generator: torch.Generator):
 
 
 def switched(P: torch.Tensor, Q: torch.Tensor, samples: int, d: int, generator: torch.Generator):
-    """A routing that depends on the content: P where the first token's first feature is positive, else Q (chapter 1).
+    """A routing that depends on the content: P where the first two features of the first token have the same sign,
+    else Q (chapter 1). Needs d of at least 2. Given the choice, each entry of x still has mean 0 and variance 1.
 
     Returns:
         (x, y): x (samples, n, d) standard normal, y = P x or Q x.
     """
     x = torch.randn(samples, P.shape[1], d, generator=generator)
-    choose_p = (x[:, 0, 0] > 0)[:, None, None]
+    choose_p = (x[:, 0, 0] * x[:, 0, 1] > 0)[:, None, None]
     return x, torch.where(choose_p, P @ x, Q @ x)
 
 
