@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -40,3 +41,43 @@ def built():
     if not (SITE / "index.html").exists():
         pytest.fail("the book has not been built: run `make book` first")
     return SITE
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium or Chrome, without a window."""
+    from playwright.sync_api import sync_playwright  # here, so that the unit tests need not load it
+
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if not program:
+        pytest.skip(f"no browser: none of {', '.join(names)} is installed")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+                 "--disable-component-update", "--disable-sync"]  # fmt: skip
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield browser
+        browser.close()
+
+
+def violations(tab) -> list[str]:
+    """What axe finds wrong in a page, with everything unfolded."""
+    import axe_playwright_python
+
+    tab.evaluate("""() => {
+        const unfold = root => root.querySelectorAll("*").forEach(node => {
+            if (node.matches("details")) node.open = true;
+            if (node.shadowRoot) unfold(node.shadowRoot);
+        });
+        unfold(document);
+    }""")
+    tab.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
+    found = tab.evaluate(
+        "axe.run(document, {resultTypes: ['violations'], rules: {'label-content-name-mismatch': {enabled: true}}})"
+    )
+    assert found["passes"], "axe ran"
+    return [
+        f"{rule['id']}: {node['html'][:160]} {node['any'][0]['message'] if node['any'] else ''}"
+        for rule in found["violations"]
+        for node in rule["nodes"][:3]
+    ]

@@ -3,22 +3,17 @@
 import functools
 import gzip
 import re
-import shutil
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import axe_playwright_python
 import pytest
 import yaml
 from bs4 import BeautifulSoup
-from conftest import ROOT, SITE
-from playwright.sync_api import sync_playwright
+from conftest import ROOT, SITE, violations
 
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"]] + [chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]]
-AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 each_page = pytest.mark.parametrize("page", PAGES)
 
 
@@ -115,20 +110,6 @@ def address(built):
         server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    program = next(filter(None, map(shutil.which, names)), None)
-    if not program:
-        pytest.skip(f"no browser: none of {', '.join(names)} is installed")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-                 "--disable-component-update", "--disable-sync"]  # fmt: skip
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=arguments)
-        yield browser
-        browser.close()
-
-
 def visit(browser, address, page, scheme="light", width=1280):
     """Open a page as on a first visit; return it with all that it asked for, and fail on any error."""
     tab = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}).new_page()
@@ -174,18 +155,7 @@ def test_page_in_a_browser(browser, address, page):
 def test_page_is_accessible(browser, address, page, scheme):
     tab, _ = visit(browser, address, page, scheme)
     assert tab.evaluate("document.documentElement.dataset.theme") == scheme
-    tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    tab.evaluate(AXE)
-    found = tab.evaluate(
-        "axe.run(document, {resultTypes: ['violations'], rules: {'label-content-name-mismatch': {enabled: true}}})"
-    )
-    assert found["passes"], "axe ran"
-    problems = [
-        f"{rule['id']}: {node['html'][:160]} {node['any'][0]['message'] if node['any'] else ''}"
-        for rule in found["violations"]
-        for node in rule["nodes"][:3]
-    ]
-    assert problems == []
+    assert violations(tab) == []
     tab.context.close()
 
 

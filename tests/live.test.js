@@ -1,0 +1,100 @@
+// The arithmetic of live.js against torch in double precision: `node --test tests/live.test.js`, with the cases that
+// test_live.py writes in the file named by DYNATTN_CASES. DYNATTN_LIVE names another script to test, as a mutant.
+"use strict";
+
+const assert = require("node:assert/strict");
+const { readFileSync } = require("node:fs");
+const { join } = require("node:path");
+const { test } = require("node:test");
+
+const live = require(process.env.DYNATTN_LIVE || join(__dirname, "..", "dynattn", "live", "live.js"));
+const cases = JSON.parse(readFileSync(process.env.DYNATTN_CASES, "utf-8"));
+
+function close(got, want, name = "") {
+  assert.deepEqual([got.length, got[0].length], [want.length, want[0].length]);
+  want.forEach((row, i) => row.forEach((x, j) => {
+    assert.ok(Math.abs(got[i][j] - x) <= 1e-12 * Math.max(1, Math.abs(x)), `${name} [${i}][${j}]: got ${got[i][j]}, expected ${x}`);
+  }));
+}
+
+test("matrix products", () => {
+  assert.ok(cases.products.length);
+  for (const { A, B, AB } of cases.products) {
+    close(live.matmul(A, B), AB);
+    close(live.linear(A, live.transpose(B)), AB);
+    close(live.transpose(live.transpose(A)), A);
+    close(live.add(A, live.times(A, -0.5)), live.times(A, 0.5));
+  }
+  assert.equal(live.dot([1, 2, 3], [4, 5, 6]), 32);
+});
+
+test("computed weights: shapes, scales, masks and large logits", () => {
+  assert.ok(cases.attention.length > 100);
+  for (const { name, Q, K, scale, mask, A } of cases.attention) {
+    close(live.weights(Q, K, { scale: scale ?? undefined, mask }), A, name);
+  }
+});
+
+test("softmax of logits far from each other, and all far from 0", () => {
+  close([live.softmax([1000, 999])], [[1 / (1 + Math.exp(-1)), 1 / (1 + Math.E)]]);
+  close([live.softmax([-1000, -1000])], [[0.5, 0.5]]);
+  close([live.softmax([0, -2000, 800])], [[0, 0, 1]]);
+  close([live.softmax([7])], [[1]]);
+});
+
+test("the head over words", () => {
+  const head = live.withIndex(structuredClone(cases.head));
+  assert.ok(cases.sentences.length);
+  for (const { tokens, X, A, answers } of cases.sentences) {
+    const embedded = live.embed(head, tokens);
+    assert.deepEqual(embedded.unknown, []);
+    close(embedded.X, X);
+    close(live.headWeights(head, embedded.X), A);
+    assert.deepEqual(live.answers(head, A, X), answers);
+    assert.deepEqual(live.embed(head, tokens.map((token) => token.toUpperCase())), embedded);
+  }
+});
+
+test("answers follow the weights that are given, not the tokens' own", () => {
+  const head = live.withIndex(structuredClone(cases.head));
+  for (const { A, X, answers } of cases.transplants) assert.deepEqual(live.answers(head, A, X), answers);
+});
+
+test("unknown words are listed, whatever they are called", () => {
+  const head = live.withIndex(structuredClone(cases.head));
+  const strange = ["__proto__", "constructor", "toString", "<b>", "zebra", ""];
+  for (const word of strange) assert.deepEqual(live.embed(head, [word]), { unknown: [word] });
+  assert.deepEqual(live.embed(head, ["I", ...strange, "student"]).unknown, strange);
+  const odd = live.withIndex({ vocabulary: ["__proto__", "<b>"], words: [[1], [2]], places: [[10], [20]] });
+  assert.deepEqual(live.embed(odd, ["<B>", "__proto__"]), { unknown: [], X: [[12], [21]] });
+  assert.deepEqual(live.embed(odd, ["constructor"]).unknown, ["constructor"]);
+});
+
+test("tokens of a typed text", () => {
+  const expected = {
+    "I am a student.": ["I", "am", "a", "student", "."],
+    "  student a am I ": ["student", "a", "am", "I"],
+    "Cats chase mice!?": ["Cats", "chase", "mice", "!", "?"],
+    "don't well-kept": ["don't", "well-kept"],
+    "<b>I</b>": ["<", "b", ">", "I", "<", "/", "b", ">"],
+    "Größe\tist 42,\n日本": ["Größe", "ist", "42", ",", "日本"],
+    "a😀b": ["a", "😀", "b"],
+    " \n\t": [],
+    "": [],
+  };
+  for (const [text, tokens] of Object.entries(expected)) assert.deepEqual(live.tokenize(text), tokens);
+});
+
+test("the convex hull, in order", () => {
+  const turns = (corners) => corners.map((p, i) => {
+    const [a, b] = [corners[(i + 1) % corners.length], corners[(i + 2) % corners.length]];
+    return (a[0] - p[0]) * (b[1] - p[1]) - (a[1] - p[1]) * (b[0] - p[0]);
+  });
+  assert.deepEqual(live.hull([[0, 0], [1, 1], [2, 0], [1, 0], [2, 2], [0, 2]]), [[0, 0], [2, 0], [2, 2], [0, 2]]);
+  for (const { points, corners } of cases.hulls) {
+    const before = structuredClone(points), hull = live.hull(points);
+    assert.deepEqual(points, before);
+    assert.ok(turns(hull).every((turn) => turn > 0));
+    assert.deepEqual([...hull].sort(), [...corners].sort());
+  }
+});

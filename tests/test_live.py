@@ -1,0 +1,881 @@
+"""The live figures: the numbers of torch, in one implementation that works wherever and however a reader reads."""
+
+import gzip
+import html
+import itertools
+import json
+import os
+import random
+import re
+import shutil
+import statistics
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import violations
+from helpers import normal, refuses
+
+from dynattn import attention, figures, words
+from dynattn.live import KINDS, SCRIPT, Live
+
+SENTENCES = [
+    "I am a student.",
+    "Cats chase small mice.",
+    "We are clever doctors.",
+    "student a am I .",
+    "They hear birds.",
+]
+NINE = "The old cat chases the small mouse . ."
+HEAD = words.load()
+W_Q, W_K, W_V, READOUT = (np.array(HEAD[name]) for name in ("W_Q", "W_K", "W_V", "readout"))
+PLACE = {word.lower(): place for place, word in enumerate(HEAD["vocabulary"])}
+
+
+def tokens_of(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+|[^\w\s]|_", text)
+
+
+def features(tokens: list[str]) -> np.ndarray:
+    return np.array([HEAD["words"][PLACE[token.lower()]] for token in tokens]) + HEAD["places"][: len(tokens)]
+
+
+def answers(A: np.ndarray, X: np.ndarray) -> list[str]:
+    return [HEAD["vocabulary"][place] for place in (A @ X @ W_V.T @ READOUT.T).argmax(-1)]
+
+
+# --------------------------------------------------------------------------------- arithmetic, in Node
+
+TEST = Path(__file__).parent / "live.test.js"
+needs_node = pytest.mark.skipif(not shutil.which("node"), reason="Node.js (node) is not installed")
+
+
+def attention_cases():
+    """Shapes, masks, scales, logits beyond where exp overflows; with torch's answers in double precision."""
+    shapes = [(1, 1, 1), (1, 6, 2), (4, 4, 3), (3, 7, 5), (9, 9, 12), (12, 12, 64)]
+    scales = [None, 1.0, 0.25, -1.5, 0.0]
+    for seed, (shape, scale, masked, size) in enumerate(
+        itertools.product(shapes, scales, (False, True), (1, 12))
+    ):
+        n_q, n_k, d = shape
+        q, k = size * normal(n_q, d, seed=2 * seed), size * normal(n_k, d, seed=2 * seed + 1)
+        mask = None
+        if masked:
+            mask = normal(n_q, n_k, seed=seed) > 0
+            mask[:, seed % n_k] = True
+        A = attention.attention(q, k, k, mask=mask, scale=scale)[1]
+        yield {
+            "name": f"n_q {n_q}, n_k {n_k}, d {d}, scale {scale}, mask {masked}, size {size}",
+            "Q": q.tolist(),
+            "K": k.tolist(),
+            "scale": scale,
+            "mask": mask if mask is None else mask.tolist(),
+            "A": A.tolist(),
+        }
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    """A file with questions and Python's answers."""
+    products = [
+        (normal(a, b, seed=a), normal(b, c, seed=b + 9))
+        for a, b, c in [(1, 1, 1), (2, 3, 4), (5, 1, 2), (7, 24, 12)]
+    ]
+    rng, sentences = random.Random(0), []
+    for tokens in [tokens_of(text) for text in [*SENTENCES, NINE]] + [
+        words.sentence(rng)[0] for _ in range(40)
+    ]:
+        X = torch.tensor(features(tokens))
+        q, k = X @ torch.tensor(W_Q).T, X @ torch.tensor(W_K).T
+        A = attention.attention(q, k, k)[1].numpy()
+        np.testing.assert_allclose(A, words.computed_weights(HEAD, tokens), rtol=1e-12, atol=1e-12)
+        sentences.append(
+            {"tokens": tokens, "X": X.tolist(), "A": A.tolist(), "answers": answers(A, X.numpy())}
+        )
+    transplants = []
+    for donor, host in itertools.permutations(sentences, 2):
+        if len(donor["tokens"]) == len(host["tokens"]):
+            A, X = donor["A"], host["X"]
+            transplants.append({"A": A, "X": X, "answers": answers(np.array(A), np.array(X))})
+    hulls = []
+    for n in (3, 5, 20):
+        corners = [[np.cos(t), np.sin(t)] for t in 2 * np.pi * np.arange(n) / n + 0.1]
+        inner = [[0.2 * x, 0.2 * y] for x, y in normal(10, 2, seed=n).clamp(-2, 2).tolist()]
+        hulls.append({"points": [*inner, *corners], "corners": corners})
+        hulls[-1]["points"] = [p for p in hulls[-1]["points"] if p in corners or np.hypot(*p) < 0.4]
+    path = tmp_path_factory.mktemp("live") / "cases.json"
+    path.write_text(
+        json.dumps(
+            {
+                "products": [{"A": a.tolist(), "B": b.tolist(), "AB": (a @ b).tolist()} for a, b in products],
+                "attention": list(attention_cases()),
+                "head": HEAD,
+                "sentences": sentences,
+                "transplants": transplants[:60],
+                "hulls": hulls,
+            },
+            allow_nan=False,
+        )
+    )
+    return path
+
+
+def node(cases: Path, *arguments, **environment: str) -> tuple[int, str]:
+    """Exit code and output of the tests in JavaScript."""
+    command, environment = (
+        ["node", *arguments, TEST],
+        os.environ | {"DYNATTN_CASES": str(cases)} | environment,
+    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+def mutate(text: str, replacement: str) -> str:
+    assert text in SCRIPT, "the text to replace is no longer in live.js: bring this mutant up to date"
+    return SCRIPT.replace(text, replacement)
+
+
+@needs_node
+def test_arithmetic_equals_torch(cases):
+    code, output = node(cases, "--test")
+    assert code == 0, output[-4000:]
+    for line in ("tests [1-9]", "skipped 0", "todo 0"):
+        assert re.search(rf"^\S* ?{line}", output, re.MULTILINE), output[-500:]
+
+
+MUTANTS = {
+    "softmax over queries": (
+        "return Q.map((q, i) => softmax(K.map((k, j) => (mask && !mask[i][j] ? -Infinity : dot(q, k) * scale))));",
+        "return transpose(K.map((k, j) => softmax(Q.map((q, i) => (mask && !mask[i][j] ? -1e9 : dot(q, k) * scale)))));",
+    ),
+    "softmax without the largest": ("Math.exp(x - largest)", "Math.exp(x)"),
+    "softmax not divided": ("powers.map((x) => x / sum)", "powers"),
+    "softmax of minus the logits": ("Math.exp(x - largest)", "Math.exp(largest - x)"),
+    "no scale": ("scale = 1 / Math.sqrt(K[0].length)", "scale = 1"),
+    "scale inverted": ("scale = 1 / Math.sqrt(K[0].length)", "scale = Math.sqrt(K[0].length)"),
+    "scaled by d, not its root": ("1 / Math.sqrt(K[0].length)", "1 / K[0].length"),
+    "scale of the keys' number": ("Math.sqrt(K[0].length)", "Math.sqrt(K.length)"),
+    "scale not used": ("dot(q, k) * scale", "dot(q, k) / Math.sqrt(q.length)"),
+    "mask inverted": ("mask && !mask[i][j]", "mask && mask[i][j]"),
+    "mask transposed": ("!mask[i][j]", "!(mask[j] || [])[i]"),
+    "mask not used": ("mask && !mask[i][j]", "false"),
+    "masked keys keep a little": ("? -Infinity", "? -5"),
+    "queries and keys exchanged": ("linear(X, head.W_Q), linear(X, head.W_K)", "linear(X, head.W_K), linear(X, head.W_Q)"),
+    "product transposed": ("columns.map((column) => dot(row, column))", "columns.map((column) => dot(column, A[0]))"),
+    "W transposed": ("matmul(X, transpose(W))", "matmul(X, W.length === W[0].length ? W : transpose(W))"),
+    "places forgotten": ("x + head.places[i][f]", "x"),
+    "places from 1": ("head.places[i][f]", "head.places[(i + 1) % head.places.length][f]"),
+    "capital letters kept": ("head.words[head.index[token.toLowerCase()]]", "head.words[head.index[token] ?? 0]"),
+    "inherited names known": ("Object.create(null)", "{}"),
+    "answers without A": ("linear(matmul(A, X), head.W_V)", "linear(X, head.W_V)"),
+    "answers without W_V": ("linear(matmul(A, X), head.W_V)", "matmul(A, X)"),
+    "the smallest score wins": ("row.indexOf(Math.max(...row))])", "row.indexOf(Math.min(...row))])"),
+    "marks not cut": ("|[^\\s\\p{L}\\p{N}]", ""),
+    "hull with inner points": ("turn(chain[chain.length - 2], chain[chain.length - 1]) <= 0", "false"),
+}  # fmt: skip
+
+
+@needs_node
+@pytest.mark.parametrize("text, replacement", MUTANTS.values(), ids=MUTANTS)
+def test_a_mutant_is_noticed(text, replacement, cases, tmp_path):
+    (tmp_path / "live.js").write_text(mutate(text, replacement), encoding="utf-8")
+    code, output = node(cases, DYNATTN_LIVE=str(tmp_path / "live.js"))
+    assert code == 1 and re.search(r"^\S* ?pass [1-9]", output, re.MULTILINE), output[
+        -2000:
+    ]  # and it can be read
+
+
+# ---------------------------------------------------------------------------------------------- Python
+
+
+def still():
+    figure, axes = figures.subplots(width=3, height=2)
+    axes.plot([0, 1])
+    return figure
+
+
+def live(
+    kind="networks",
+    data=None,
+    caption="What to try.",
+    alt="One line, up to 1.",
+    table=(["a", "b"], [["x", 0.5]]),
+):
+    return Live(kind, data or {}, caption=caption, alt=alt, still=still(), table=table)
+
+
+def test_wrong_arguments_are_refused():
+    for name, wrong in {
+        "kind": {"kind": "network"},
+        "caption, alt": {"caption": " "},
+        "caption, alt: ": {"alt": ""},
+        "data": {"data": {"W": [[1.0, float("nan")]]}},
+        "data: ": {"data": {"x": float("inf")}},
+    }.items():
+        refuses(lambda wrong=wrong: live(**wrong), ValueError, name.removesuffix(": "))
+
+
+def test_every_kind_of_the_script_is_known():
+    body = SCRIPT[SCRIPT.index("const kinds = {") : SCRIPT.index("/** The corners of the convex hull")]
+    assert tuple(re.findall(r"^    (\w+)\(panel, data\) \{$", body, re.MULTILINE)) == KINDS
+
+
+def test_script_is_small_and_safe_within_a_page():
+    assert len(gzip.compress(SCRIPT.encode(), mtime=0)) <= 25_000
+    for text in ("</script", "<!--", "innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "new Function",
+                 "currentScript", "fetch(", "XMLHttpRequest", "import(", "setInterval", "@import", "url("):  # fmt: skip
+        assert text.lower() not in SCRIPT.lower(), text
+    assert re.findall(r"\w+://[^\"' ]*", SCRIPT) == ["http://www.w3.org/2000/svg"]  # a name, not an address
+
+
+def test_html_is_deterministic_and_holds_text_as_text():
+    bad = "\"><script>alert(1)</script><b x='y'>&amp;"
+    arguments = {"data": {"sentences": [bad]}, "caption": bad, "alt": bad, "table": ([bad], [[bad]])}
+    figure = live(**arguments)
+    bundle = figure._repr_mimebundle_()
+    assert bundle == live(**arguments)._repr_mimebundle_()
+    assert set(bundle) == {"text/html", "image/png", "text/plain"}
+    assert bad in bundle["text/plain"]
+    element = figure.element()
+    assert "<b " not in element and "<script" not in element and "<table" in element
+    data = html.unescape(re.search(r' data="([^"]*)"', element)[1])
+    assert json.loads(data) == {"sentences": [bad]}
+
+
+def test_the_exported_head_is_the_one_that_was_pinned(tmp_path, monkeypatch):
+    assert set(words.load()) == {"vocabulary", "words", "places", "W_Q", "W_K", "W_V", "readout", "W"}
+    (tmp_path / "words.json").write_text(words.FILE.read_text(encoding="utf-8").replace("student", "pupil"))
+    monkeypatch.setattr(words, "FILE", tmp_path / "words.json")
+    refuses(words.load, ValueError, "words.json")
+
+
+def test_how_the_head_was_made_is_documented():
+    assert "``python -m dynattn.words``" in words.__doc__
+    assert 'if __name__ == "__main__":' in Path(words.__file__).read_text(encoding="utf-8")
+
+
+def test_the_exported_head_answers_new_sentences():
+    (found, present), targets = words.sentences(2000, torch.Generator().manual_seed(12345))
+    right = []
+    for row, there, wanted in zip(found.tolist(), present.tolist(), targets.tolist()):
+        tokens = [HEAD["vocabulary"][word] for word, is_there in zip(row, there) if is_there]
+        said = answers(words.computed_weights(HEAD, tokens), features(tokens))
+        right += [PLACE[word.lower()] == answer for word, answer in zip(said, wanted)]
+    assert len(right) > 8000
+    assert np.mean(right) >= 0.99, np.mean(right)
+
+
+def test_computed_weights_refuses_what_the_head_cannot_read():
+    with pytest.raises(KeyError):
+        words.computed_weights(HEAD, ["zebra"])
+    refuses(lambda: words.computed_weights(HEAD, ["a"] * 10), ValueError, "tokens")
+
+
+# ------------------------------------------------------------------------------------- in a browser
+
+FIVE_TOKENS = [text for text in [*SENTENCES, "The cat chases mice."] if len(tokens_of(text)) == 5]
+rng = np.random.default_rng(0)
+DATA = {
+    "networks": {"sentences": SENTENCES, "head": HEAD, "W": HEAD["W"]},
+    "drag": {
+        "tokens": ["I", "am", "a", "student", "."],
+        "points": [[1.6, 0.6], [-0.4, 1.8], [-0.8, -0.6], [2.0, 0.1], [-1.2, -1.0]],
+        "query": [1.2, 1.2],
+    },
+    "transplant": {"sentences": FIVE_TOKENS, "head": HEAD},
+    "training": {
+        "steps": [0, 10, 50, 400],
+        "W": rng.normal(size=(4, 8, 8)).round(3).tolist(),
+        "B": rng.normal(size=(4, 8, 8)).round(3).tolist(),
+        "A": rng.dirichlet(np.ones(8), size=(4, 3, 8)).round(3).tolist(),
+        "loss_static": [1, 0.95, 0.91, 0.9],
+        "loss_attention": [1, 0.5, 0.12, 0.02],
+        "targets": np.eye(8)[rng.integers(8, size=(3, 8))].tolist(),
+    },
+    "heads": {
+        "W": rng.normal(size=(4, 16, 16)).round(3).tolist(),
+        "bias": rng.normal(size=16).round(3).tolist(),
+        "questions": [
+            {
+                "values": rng.normal(size=(8, 16)).round(3).tolist(),
+                "asked": asked,
+                "answers": [1, 3],
+                "rows": rng.dirichlet(np.ones(8), size=4).round(3).tolist(),
+            }
+            for asked in ([2, 5], [0, 7])
+        ],
+    },
+}
+CSP = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+
+
+def page(body: str, head: str = "") -> str:
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{head}<title>Figures</title>'
+        '<meta name="viewport" content="width=device-width"><style>body{margin:8px;font-family:sans-serif}'
+        "html[data-theme=dark]{background:#121212;color:#e8eaed}</style></head>"
+        f"<body><main><h1>Figures</h1>{body}</main></body></html>"
+    )
+
+
+@pytest.fixture(scope="module")
+def bodies():
+    """Each figure as a notebook's output has it, with a script of its own."""
+    alt = "Still picture, largest weight 0.50."
+    return {
+        kind: live(kind, DATA[kind], caption=f"About {kind}.", alt=alt)._repr_mimebundle_()["text/html"]
+        for kind in KINDS
+    }
+
+
+@pytest.fixture(scope="module")
+def demo(bodies, tmp_path_factory):
+    path = tmp_path_factory.mktemp("demo") / "demo.html"
+    path.write_text(page("".join(bodies.values())), encoding="utf-8")
+    return path
+
+
+@contextmanager
+def opened(browser, path, **options):
+    """Open a file; at the end, nothing has failed, and nothing but the file has been asked for."""
+    context = browser.new_context(**({"viewport": {"width": 1000, "height": 900}} | options))
+    tab, wrong, loaded = context.new_page(), [], []
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    tab.on(
+        "console",
+        lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None,
+    )
+    tab.on("dialog", lambda dialog: (wrong.append("dialog: " + dialog.message), dialog.dismiss()))
+    tab.on("request", lambda request: loaded.append(request.url))
+    tab.goto(path.as_uri())
+    yield tab
+    assert wrong == []
+    loaded = {url for url in loaded if not url.startswith(("data:", "about:srcdoc"))}
+    assert loaded == {path.as_uri()}
+    context.close()
+
+
+def figure(tab, kind):
+    return tab.locator(f"dynattn-live[kind={kind}]")
+
+
+def frame(tab):
+    """Wait until what was asked for is drawn."""
+    tab.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def tables(tab, kind) -> list[list[list]]:
+    """The numbers that a figure shows, row by row, without the rows' names."""
+    frame(tab)
+    read = """figure => [...figure.shadowRoot.querySelectorAll(".numbers table")].map(table =>
+        [...table.tBodies[0].rows].map(row => [...row.cells].slice(1).map(cell => cell.textContent)))"""
+    return figure(tab, kind).evaluate(read)
+
+
+def shows(table, numbers):
+    """A shown table holds these numbers, to the three digits that it shows."""
+    found = np.array([[float(cell.replace("−", "-")) for cell in row] for row in table])
+    assert found.shape == np.shape(numbers)
+    assert np.abs(found - numbers).max() <= 5e-4 + 1e-9, (found, numbers)
+
+
+def says(tab, kind, text):
+    """The figure's one live region comes to say this."""
+    from playwright.sync_api import expect
+
+    region = figure(tab, kind).get_by_role("status")
+    expect(region).to_contain_text(text, timeout=2000)
+    assert region.count() == 1
+
+
+def lines(tab, name):
+    return figure(tab, "networks").evaluate(
+        f"figure => [...figure.shadowRoot.querySelectorAll('line.{name}')].map(line => line.outerHTML).join()"
+    )
+
+
+def check_networks(tab):
+    W = lines(tab, "W")
+    assert W.count("<line") > 5
+    typed = figure(tab, "networks").get_by_label("Sentence, typed")
+    for text in [*SENTENCES[1:], "you are the happy children", "a a a a a", SENTENCES[0]]:
+        A = lines(tab, "A")
+        if text in SENTENCES:
+            figure(tab, "networks").get_by_label("Sentence", exact=True).select_option(text)
+        else:
+            typed.fill(text)
+        found = tables(tab, "networks")
+        assert A != lines(tab, "A"), "A is drawn anew"
+        assert typed.input_value() == text
+        shows(found[0], words.computed_weights(HEAD, tokens_of(text)))
+        if len(tokens_of(text)) == 5:
+            shows(found[1], HEAD["W"])
+            assert lines(tab, "W") == W
+    says(tab, "networks", "A has been written anew: “I” takes")
+    says(tab, "networks", "W has not moved.")
+    typed.fill("I am a clever student.")
+    shows(*tables(tab, "networks"), words.computed_weights(HEAD, tokens_of("I am a clever student.")))
+    says(tab, "networks", "W does not fit 6 tokens.")
+    assert (
+        "W was learned for 5 tokens; it has no weights for 6."
+        in figure(tab, "networks").locator("svg").nth(1).text_content()
+    )
+    assert lines(tab, "W") == ""
+    typed.fill("The zebra and I")
+    says(tab, "networks", "Not in the vocabulary of this head: zebra, and. It knows: I you")
+    assert tables(tab, "networks") == [] and lines(tab, "A") == lines(tab, "W") == ""
+    typed.fill("")
+    says(tab, "networks", "Type a sentence.")
+    typed.fill("the " * 10)
+    says(tab, "networks", "This head has learned 9 places; the sentence has 10 tokens.")
+    typed.fill(NINE)
+    shows(*tables(tab, "networks"), words.computed_weights(HEAD, tokens_of(NINE)))
+    choice = figure(tab, "networks").get_by_label("Sentence", exact=True)
+    assert choice.input_value() == str(len(SENTENCES))
+    choice.select_option(SENTENCES[2])
+    choice.select_option("… or type one")
+    frame(tab)
+    assert (choice.input_value(), typed.input_value()) == (str(len(SENTENCES)), SENTENCES[2])
+
+
+def check_drag(tab):
+    drag, keys, query = figure(tab, "drag"), np.array(DATA["drag"]["points"]), np.array(DATA["drag"]["query"])
+    slider, width, factor = (
+        drag.get_by_label(name) for name in ("Temperature", "Features d", "Divide by √d")
+    )
+
+    def agrees(temperature, d, divided):
+        logits = torch.tensor(keys @ query) * (d / 2) ** 0.5 / temperature / (d**0.5 if divided else 1)
+        A = logits.softmax(-1).numpy()
+        found = tables(tab, "drag")
+        shows(found[0], np.column_stack([keys, logits, A]))
+        shows(found[1], [query, A @ keys])
+        most = A.argmax()
+        says(tab, "drag", f"The largest weight is {A[most]:.2f}, on “{DATA['drag']['tokens'][most]}”")
+
+    agrees(1, 2, True)
+    slider.fill("1")
+    agrees(10, 2, True)
+    slider.fill("-2")
+    agrees(0.01, 2, True)
+    slider.fill("0")
+    width.select_option("1024")
+    agrees(1, 1024, True)
+    factor.uncheck()
+    agrees(1, 1024, False)
+    width.select_option("4")
+    agrees(1, 4, False)
+    # Arrow keys move a handle as often as they are pressed, and not out of the picture.
+    key = drag.get_by_role("slider", name="key “a”")
+    key.focus()
+    for name in ("ArrowLeft", "ArrowLeft", "ArrowUp"):
+        tab.keyboard.press(name)
+        frame(tab)
+    keys[2] += (-0.2, 0.1)
+    agrees(1, 4, False)
+    assert key.get_attribute("aria-valuetext") == "−1.0 across, −0.5 up"
+    for _ in range(40):
+        tab.keyboard.press("ArrowLeft")
+    keys[2, 0] = -2.6
+    agrees(1, 4, False)
+    # So does the mouse, over many redraws.
+    box = drag.get_by_role("slider", name="query").bounding_box()
+    scale = drag.locator("svg").first.bounding_box()["width"] / 340 * 62
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    tab.mouse.move(x, y)
+    tab.mouse.down()
+    for part in range(1, 6):
+        tab.mouse.move(x - part * scale / 5, y + part * scale / 10)
+        frame(tab)
+    tab.mouse.up()
+    tab.mouse.move(x, y)
+    told = drag.get_by_role("slider", name="query")
+    frame(tab)
+    assert told.get_attribute("aria-valuetext") == f"{query[0] - 1:.1f} across, {query[1] - 0.5:.1f} up"
+
+
+def check_transplant(tab):
+    for donor, host in [(0, 1), (1, 0), (3, 4), (2, 3)]:
+        figure(tab, "transplant").get_by_label("Weights from").select_option(str(donor))
+        figure(tab, "transplant").get_by_label("Values from").select_option(str(host))
+        A, own = (words.computed_weights(HEAD, tokens_of(FIVE_TOKENS[place])) for place in (donor, host))
+        X = features(tokens_of(FIVE_TOKENS[host]))
+        found = tables(tab, "transplant")
+        shows(found[0], A)
+        assert found[1] == [list(pair) for pair in zip(answers(A, X), answers(own, X))]
+    changed = [t for t, a, b in zip(tokens_of(FIVE_TOKENS[host]), answers(A, X), answers(own, X)) if a != b]
+    says(tab, "transplant", f"arrives at: {', '.join(changed)}." if changed else "The same words arrive")
+    figure(tab, "transplant").get_by_label("Values from").select_option(str(donor))
+    says(tab, "transplant", "A sentence in its own network.")
+
+
+def check_training(tab):
+    data = DATA["training"]
+    for step, sentence in [(3, 0), (0, 2), (2, 1)]:
+        figure(tab, "training").get_by_label("Training step").fill(str(step))
+        figure(tab, "training").get_by_label("Sentence").select_option(str(sentence))
+        found = tables(tab, "training")
+        shows(found[0], data["W"][step])
+        shows(found[1], data["B"][step])
+        shows(found[2], data["A"][step][sentence])
+        shows(found[3], data["targets"][sentence])
+        assert figure(tab, "training").get_by_label("Training step").get_attribute("aria-valuetext") == str(
+            data["steps"][step]
+        )
+    says(tab, "training", "Step 50: static error 0.91, attention's error 0.12.")
+
+
+def check_heads(tab):
+    data = DATA["heads"]
+    for question, off in [(0, ()), (1, (1,)), (0, (0, 3))]:
+        figure(tab, "heads").get_by_label("Question").select_option(str(question))
+        for head in range(4):
+            figure(tab, "heads").get_by_label(f"Head {head + 1}").set_checked(head not in off)
+        found, asked = tables(tab, "heads"), data["questions"][question]
+        W = np.array(data["W"]) * [[[float(head not in off)]] for head in range(4)]
+        scores = data["bias"] + sum(W[h] @ (np.array(asked["rows"][h]) @ asked["values"]) for h in range(4))
+        shows(found[0], asked["rows"])
+        shows(found[1], scores.reshape(2, 8))
+        shows(found[2], [np.linalg.norm(np.einsum("hj,hab->jab", asked["rows"], W), axis=(1, 2))])
+    first, second = scores.reshape(2, 8).argmax(1) + 1
+    says(tab, "heads", f"Without head 1, 4: answers {first} and {second}, ")
+
+
+CHECKS = {
+    name.removeprefix("check_"): check for name, check in list(globals().items()) if name.startswith("check_")
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_figure_shows_the_numbers_of_python(browser, demo, kind):
+    with opened(browser, demo) as tab:
+        CHECKS[kind](tab)
+
+
+DRAWN_MUTANTS = {
+    "temperature inverted": ("drag", "/ 10 ** sharp.value", "* 10 ** sharp.value"),
+    "factor the wrong way": ("drag", "factor.value ? Math.sqrt(d) : 1", "factor.value ? 1 : Math.sqrt(d)"),
+    "handles lose the focus": (
+        "drag",
+        "picture.replaceChildren();",
+        "picture.replaceChildren(); svg.append(handles);",
+    ),
+    "transplant the wrong way": ("transplant", "[from, of].map", "[of, from].map"),
+    "static side follows": ("networks", "network(learned, data.W,", "network(learned, A,"),
+    "always the last step": ("training", "const t = at.value", "const t = data.steps.length - 1"),
+    "heads stay on": ("heads", "times(W, on[h].value ? q.rows[h][j] : 0)", "times(W, q.rows[h][j])"),
+    "bias forgotten": ("heads", ", data.bias);", ");"),
+}
+
+
+@pytest.mark.parametrize("kind, text, replacement", DRAWN_MUTANTS.values(), ids=DRAWN_MUTANTS)
+def test_a_drawn_mutant_is_noticed(browser, bodies, tmp_path, kind, text, replacement):
+    (tmp_path / "demo.html").write_text(
+        page(bodies[kind].replace(SCRIPT, mutate(text, replacement))), encoding="utf-8"
+    )
+    with opened(browser, tmp_path / "demo.html") as tab:
+        with pytest.raises(AssertionError):
+            CHECKS[kind](tab)
+
+
+def test_without_eval_and_without_another_host(browser, bodies, tmp_path):
+    """Under a content policy that forbids all else, and the script a few times more."""
+    path = tmp_path / "strict.html"
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{CSP}">'
+    policy += "<script>try { window.evaluates = eval('true') } catch { window.evaluates = false }</script>"
+    path.write_text(page("".join([*bodies.values(), *bodies.values()]), policy), encoding="utf-8")
+    with opened(browser, path) as tab:
+        assert tab.locator("script.dynattn-live").count() == 2 * len(KINDS)
+        assert (
+            tab.locator("dynattn-live").evaluate_all("all => all.map(figure => !!figure.shadowRoot)")
+            == [True] * 10
+        )
+        slider = tab.locator("dynattn-live[kind=training]").nth(1).get_by_label("Training step")
+        slider.fill("1")
+        frame(tab)
+        values = (
+            tab.locator("dynattn-live[kind=training]")
+            .get_by_label("Training step")
+            .evaluate_all("all => all.map(x => x.value)")
+        )
+        assert values == ["3", "1"], "each figure is its own"
+        assert tab.evaluate("window.evaluates") is False, "the policy holds"
+
+
+def test_in_sandboxed_frames(browser, bodies, tmp_path):
+    """As Colab shows outputs: each in a frame of its own that has no origin."""
+    path = tmp_path / "frames.html"
+    frames = "".join(
+        f'<iframe title="{kind}" sandbox="allow-scripts" width="800" height="700" '
+        f'srcdoc="{html.escape(page(body))}"></iframe>'
+        for kind, body in bodies.items()
+    )
+    path.write_text(page(frames), encoding="utf-8")
+    with opened(browser, path) as tab:
+        for kind in KINDS:
+            inside = tab.frame_locator(f"iframe[title={kind}]")
+            inside.locator("dynattn-live [role=status]").wait_for()
+        inside.get_by_label("Head 2").uncheck()
+        inside.get_by_text("Without head 2").wait_for()
+
+
+ACTIVE = """(() => {
+    let node = document.activeElement;
+    while (node.shadowRoot && node.shadowRoot.activeElement) node = node.shadowRoot.activeElement;
+    return node;
+})()"""
+TABS = [
+    ("combobox", "Sentence"), ("textbox", "Sentence, typed"), ("numbers", "networks"),
+    ("slider", "Temperature"), ("combobox", "Features d"), ("checkbox", "Divide by √d"),
+    *(("slider", f"key “{token}”") for token in DATA["drag"]["tokens"]), ("slider", "query"), ("numbers", "drag"),
+    ("combobox", "Weights from"), ("combobox", "Values from"), ("numbers", "transplant"),
+    ("slider", "Training step"), ("combobox", "Sentence"), ("numbers", "training"),
+    ("combobox", "Question"), *(("checkbox", f"Head {head}") for head in range(1, 5)), ("numbers", "heads"),
+]  # fmt: skip
+
+
+def test_every_control_by_keyboard_with_a_name(browser, demo):
+    with opened(browser, demo) as tab:
+        devtools = tab.context.new_cdp_session(tab)
+
+        def spoken():
+            node = devtools.send("Runtime.evaluate", {"expression": ACTIVE})["result"]["objectId"]
+            node = devtools.send(
+                "Accessibility.getPartialAXTree", {"objectId": node, "fetchRelatives": False}
+            )["nodes"][0]
+            return node["role"]["value"], node["name"]["value"]
+
+        tab.evaluate("window.heard = 0; document.addEventListener('keydown', () => window.heard++)")
+        for role, name in TABS:
+            tab.keyboard.press("Tab")
+            if role != "numbers":
+                assert spoken() == (role, name)
+                continue
+            assert spoken() == ("DisclosureTriangle", "The numbers")
+            tab.keyboard.press("Enter")
+            tab.keyboard.press("Tab")
+            assert spoken()[1] == "Numbers of the figure"
+            assert figure(tab, name).locator(".numbers table").first.is_visible()
+        tab.keyboard.press("Tab")
+        assert tab.evaluate("document.activeElement.tagName") == "BODY", (
+            "no control was missed, and the way leads out"
+        )
+        assert tab.evaluate("window.heard") <= 2, "keys pressed in a figure are the figure's own"
+
+
+def test_controls_work_by_keyboard(browser, demo):
+    with opened(browser, demo) as tab:
+        figure(tab, "training").get_by_label("Training step").focus()
+        tab.keyboard.press("ArrowLeft")
+        says(tab, "training", "Step 50:")
+        tab.keyboard.press("Home")
+        says(tab, "training", "Step 0:")
+        figure(tab, "heads").get_by_label("Head 3").focus()
+        tab.keyboard.press("Space")
+        says(tab, "heads", "Without head 3: ")
+        figure(tab, "networks").get_by_label("Sentence", exact=True).focus()
+        tab.keyboard.press("ArrowDown")
+        says(tab, "networks", "“Cats” takes")
+        tab.keyboard.press("Tab")
+        tab.keyboard.press("Control+A")
+        tab.keyboard.type("They see mice")
+        says(tab, "networks", "“They” takes")
+        tab.keyboard.press("Shift+Tab")
+        tab.keyboard.press("Home")
+        says(tab, "networks", "“I” takes")
+
+
+def test_typed_text_never_becomes_markup(browser, demo):
+    with opened(browser, demo) as tab:
+        before = tab.evaluate("document.querySelectorAll('*').length")
+        for text in (
+            "<img src=x onerror=alert(1)>",
+            "I am <b>",
+            "</style><script>alert(1)</script>",
+            "__proto__ constructor &lt;",
+        ):
+            figure(tab, "networks").get_by_label("Sentence, typed").fill(text)
+            unknown = [token for token in tokens_of(text)[:9] if token.lower() not in PLACE]
+            says(
+                tab,
+                "networks",
+                f"Not in the vocabulary of this head: {', '.join(unknown)}.",
+            )
+            assert (
+                figure(tab, "networks")
+                .locator("img, b, script")
+                .evaluate_all("all => all.filter(n => n.getRootNode() !== document).length")
+                == 0
+            )
+        assert tab.evaluate("document.querySelectorAll('*').length") == before
+
+
+def test_tokens_of_the_data_never_become_markup(browser, tmp_path):
+    bad = "<img src=x onerror=alert(1)>"
+    data = DATA["drag"] | {"tokens": [bad, '"', "'", "&amp;", "</dynattn-live>"]}
+    path = tmp_path / "bad.html"
+    path.write_text(
+        page(live("drag", data, caption=bad, alt=bad)._repr_mimebundle_()["text/html"]), encoding="utf-8"
+    )
+    with opened(browser, path) as tab:
+        assert tab.locator("dynattn-live").count() == 1
+        assert figure(tab, "drag").get_by_role("slider", name=f"key “{bad}”").count() == 1
+        assert tab.locator("img").count() == 1  # the still picture
+
+
+def test_a_figure_that_fails_leaves_the_still_picture(browser, tmp_path):
+    path = tmp_path / "broken.html"
+    path.write_text(page(live("drag", {})._repr_mimebundle_()["text/html"]), encoding="utf-8")
+    with pytest.raises(AssertionError, match="undefined"):
+        with opened(browser, path) as tab:
+            assert (
+                tab.locator("dynattn-live img").is_visible()
+                and tab.locator("dynattn-live table").is_visible()
+            )
+
+
+def test_a_figure_may_be_moved_and_taken_away(browser, demo):
+    with opened(browser, demo) as tab:
+        figure(tab, "heads").get_by_label("Head 1").uncheck()
+        tab.evaluate("document.querySelector('h1').after(document.querySelector('dynattn-live[kind=heads]'))")
+        assert not figure(tab, "heads").get_by_label("Head 1").is_checked()
+        figure(tab, "heads").get_by_label("Head 2").uncheck()
+        says(tab, "heads", "Without head 1, 2: ")
+        tab.evaluate("document.querySelectorAll('dynattn-live').forEach(figure => figure.remove())")
+        tab.evaluate("document.documentElement.dataset.theme = 'dark'")
+        frame(tab)
+
+
+def test_scripts_off(browser, demo):
+    with opened(browser, demo, java_script_enabled=False) as tab:
+        for kind in KINDS:
+            assert figure(tab, kind).locator("img").is_visible()
+            assert figure(tab, kind).locator("table.dataframe td").last.is_visible()
+            assert tab.get_by_text(f"About {kind}.").is_visible()
+
+
+COLOURS = """() => ["line.A", "line.W", "svg text", ".status"].map(name => {
+    const style = getComputedStyle(document.querySelector("dynattn-live").shadowRoot.querySelector(name));
+    return name.startsWith("line") ? style.stroke : name.startsWith("svg") ? style.fill : style.color;
+})"""
+
+
+def test_colours_follow_the_page(browser, demo):
+    light = ["rgb(213, 94, 0)", "rgb(0, 114, 178)", "rgb(0, 0, 0)", "rgb(0, 0, 0)"]
+    dark = ["rgb(240, 138, 60)", "rgb(86, 180, 233)", "rgb(232, 234, 237)", "rgb(232, 234, 237)"]
+    with opened(browser, demo) as tab:
+        for theme, colours in (("light", light), ("dark", dark), ("light", light)):
+            tab.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+            frame(tab)
+            assert tab.evaluate(COLOURS) == colours
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_figures_are_accessible(browser, demo, theme):
+    with opened(browser, demo) as tab:
+        tab.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+        assert violations(tab) == []
+        assert tab.locator("dynattn-live .numbers table").first.is_visible(), "axe saw what was folded"
+
+
+def test_axe_looks_into_a_figure(browser, bodies, tmp_path):
+    path = tmp_path / "heads.html"
+    path.write_text(page(bodies["heads"]), encoding="utf-8")
+    with opened(browser, path) as tab:
+        figure(tab, "heads").locator("label").last.evaluate("label => label.remove()")
+        assert [problem.split(":")[0] for problem in violations(tab)] == ["label"]
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_nothing_moves_by_itself(browser, demo, motion):
+    with opened(browser, demo, reduced_motion=motion) as tab:
+        figure(tab, "training").get_by_label("Training step").fill("1")
+        frame(tab)
+        assert tab.evaluate("document.getAnimations().length") == 0
+        drawn = """() => [...document.querySelectorAll("dynattn-live")].map(
+            figure => figure.shadowRoot.querySelector(".stages").innerHTML)"""
+        before = tab.evaluate(drawn)
+        tab.wait_for_timeout(300)
+        assert tab.evaluate(drawn) == before
+
+
+def test_on_a_phone(browser, demo):
+    """320 px: nothing reaches out of the page, whatever is unfolded or typed, and no label is cut."""
+    with opened(browser, demo, viewport={"width": 320, "height": 640}) as tab:
+        figure(tab, "networks").get_by_label("Sentence, typed").fill(
+            "teachers students children teachers students"
+        )
+        for kind in KINDS:
+            figure(tab, kind).locator("summary").click()
+        frame(tab)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 320
+        outside = tab.evaluate("""() => [...document.querySelectorAll("dynattn-live")].flatMap(figure =>
+            [...figure.shadowRoot.querySelectorAll(
+                "svg text, select, input, label, summary, .status, .handle"
+            )].filter(node => {
+                const box = node.getBoundingClientRect();
+                return box.left < 0 || box.right > 320;
+            }).map(node => node.outerHTML))""")
+        assert outside == []
+        figure(tab, "networks").get_by_label("Sentence, typed").fill("zebra" * 24)
+        says(tab, "networks", "zebrazebra")
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def test_touch_moves_a_handle_and_not_the_page(browser, demo):
+    with opened(browser, demo, viewport={"width": 400, "height": 500}, has_touch=True) as tab:
+        devtools = tab.context.new_cdp_session(tab)
+
+        def stroke(x, y):
+            """A finger moves 50 px up and 30 px to the left."""
+            for part in range(11):
+                touch = {
+                    "type": "touchMove" if part else "touchStart",
+                    "touchPoints": [{"x": x - 3 * part, "y": y - 5 * part}],
+                }
+                devtools.send("Input.dispatchTouchEvent", touch)
+                frame(tab)
+            devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+            tab.wait_for_timeout(100)
+
+        query = figure(tab, "drag").get_by_role("slider", name="query")
+        query.evaluate("node => node.scrollIntoView({block: 'center'})")
+        scrolled = tab.evaluate("scrollY")
+        box = query.bounding_box()
+        stroke(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        scale = figure(tab, "drag").locator("svg").first.bounding_box()["width"] / 340 * 62
+        x, y = (
+            float(part.split()[0].replace("−", "-"))
+            for part in query.get_attribute("aria-valuetext").split(", ")
+        )
+        assert (x, y) == pytest.approx((1.2 - 30 / scale, 1.2 + 50 / scale), abs=0.06)
+        assert tab.evaluate("scrollY") == scrolled
+        stroke(box["x"] - 40, box["y"] + 120)
+        assert tab.evaluate("scrollY") > scrolled, "elsewhere the same stroke scrolls the page"
+
+
+def test_a_redraw_fits_into_a_frame(browser, tmp_path):
+    """60 a second: the median of 100 redraws with layout, for the longest sentence and for twelve tokens."""
+    twelve = HEAD | {"places": [*HEAD["places"], *HEAD["places"][:3]], "W": normal(12, 12).tolist()}
+    path = tmp_path / "speed.html"
+    bodies = [
+        live("networks", {"sentences": [text], "head": head, "W": head["W"]})._repr_mimebundle_()["text/html"]
+        for text, head in [(NINE, HEAD), ("The old cat chases the small mouse . I am a student", twelve)]
+    ]
+    path.write_text(page("".join(bodies)), encoding="utf-8")
+    with opened(browser, path) as tab:
+        times = tab.evaluate("""() => [...document.querySelectorAll("dynattn-live")].map(figure =>
+            Array.from({length: 100}, () => {
+                const start = performance.now();
+                figure.draw();
+                figure.getBoundingClientRect();
+                return performance.now() - start;
+            }))""")
+        assert tab.locator("dynattn-live").evaluate_all(
+            "all => all.map(f => f.shadowRoot.querySelectorAll('.numbers tbody tr').length)"
+        ) == [9, 24]
+        for found in times:
+            assert len(found) == 100 and statistics.median(found) < 16, statistics.median(found)
