@@ -1,7 +1,13 @@
 """Small mends of the book's theme, as a Sphinx extension."""
 
+import os
 import re
 from pathlib import Path
+
+from dynattn import live
+
+# In a notebook each live figure brings the script, in the book a page loads it once.
+LIVE_SCRIPT = re.compile(r'<script class="dynattn-live">.*?</script>', re.DOTALL)
 
 MENDS = [
     # The label of folded code hides the text "Show code cell source" that the reader sees.
@@ -33,10 +39,17 @@ def set_options(app, config):
 
 def mend_pages(app, exception):
     if exception is None and app.builder.name == "html":
+        static = Path(app.outdir) / "_static"
+        (static / "dynattn-live.js").write_text(live.SCRIPT, encoding="utf-8")
         for page in Path(app.outdir).rglob("*.html"):
             text = mended = page.read_text(encoding="utf-8")
             for pattern, replacement in MENDS:
                 mended = pattern.sub(replacement, mended)
+            if "<dynattn-live" in mended:
+                source = Path(os.path.relpath(static, page.parent), "dynattn-live.js").as_posix()
+                mended = LIVE_SCRIPT.sub("", mended).replace(
+                    "</body>", f'<script src="{source}"></script>\n</body>'
+                )
             if mended != text:
                 page.write_text(mended, encoding="utf-8")
 

@@ -1,0 +1,76 @@
+"""Live figures: the reader's hand on one quantity, in the built book, in JupyterLab and in Colab, without a kernel.
+
+Each is one custom element, ``<dynattn-live>``, drawn by ``live.js`` beside this file, which depends on nothing and
+loads nothing. Readers without scripts, PDF and previews get a still picture and a table of numbers instead.
+"""
+
+import base64
+import html
+import io
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+SCRIPT = (Path(__file__).parent / "live.js").read_text(encoding="utf-8")
+KINDS = ("networks", "drag", "transplant", "training", "heads")
+
+
+class Live:
+    """A live figure, shown by being the last value of a cell or by ``display``.
+
+    Args:
+        kind: which figure; an entry of ``kinds`` in live.js.
+        data: what that figure needs, as lists, numbers and strings.
+        caption: what the figure is about and what to try, one or two sentences.
+        alt: what the still picture shows, with its numbers.
+        still: a matplotlib figure, the picture for readers without scripts; it is closed.
+        table: (column heads, rows) of the numbers in the still picture.
+
+    Raises:
+        ValueError: an unknown kind, an empty caption or alternative text, or a number in data that is not finite.
+    """
+
+    def __init__(self, kind: str, data: dict, *, caption: str, alt: str, still, table: tuple[list, list]):
+        if kind not in KINDS:
+            raise ValueError(f"kind: got {kind!r}, expected one of {', '.join(KINDS)}")
+        if not caption.strip() or not alt.strip():
+            raise ValueError("caption, alt: got an empty text, expected a caption and what the picture shows")
+        try:
+            self.data = json.dumps(data, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+        except ValueError:
+            raise ValueError("data: got a number that is not finite, expected finite numbers") from None
+        self.kind, self.caption, self.alt, self.table = kind, caption, alt, table
+        picture = io.BytesIO()
+        still.savefig(picture, format="png", dpi=80, metadata={"Software": None})
+        plt.close(still)
+        self.picture = base64.b64encode(picture.getvalue()).decode()
+
+    def __repr__(self) -> str:
+        return f"[Live figure: {self.alt}] {self.caption}"
+
+    def element(self) -> str:
+        """The figure as HTML, without the script that brings it to life."""
+        columns, rows = self.table
+
+        def row(cells, tag):
+            return "<tr>" + "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
+
+        table = (
+            f'<table class="dataframe"><thead>{row(columns, "th")}</thead>'
+            f"<tbody>{''.join(row(cells, 'td') for cells in rows)}</tbody></table>"
+        )
+        still = f'<img style="max-width:100%" alt="{html.escape(self.alt)}" src="data:image/png;base64,{self.picture}">'
+        return (
+            f'<figure class="dynattn-live" style="margin:1em 0"><dynattn-live data-lm-suppress-shortcuts="true" '
+            f'kind="{self.kind}" data="{html.escape(self.data)}">{still}{table}</dynattn-live>'
+            f"<figcaption>{html.escape(self.caption)}</figcaption></figure>"
+        )
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        # Colab shows each output in a frame of its own, so each brings the script; the built book loads it once.
+        return {
+            "text/html": self.element() + f'<script class="dynattn-live">{SCRIPT}</script>',
+            "image/png": self.picture,
+            "text/plain": repr(self),
+        }
