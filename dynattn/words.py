@@ -36,7 +36,7 @@ VOCABULARY = (
 VOCABULARY += ("a", "the", ".")
 MOST_TOKENS = 9
 FILE = Path(__file__).parent / "live" / "words.json"
-SHA256 = "f4cbc784cc4acc68e635b6d1c93838b98e596643ae7760fb0872f9bd10c89207"
+SHA256 = "a6c4ee9bab34c2b1b67a4e680aad4f381ae489f198c8cb7bf42e3a961a648ccd"
 
 
 def _noun_group(rng: random.Random, plural: bool) -> list[str]:
@@ -134,7 +134,7 @@ def train_head(seed: int) -> WordMixer:
     """The head, trained on sentences of every length."""
     torch.manual_seed(seed)
     model = WordMixer(SingleHeadAttention(24, 12))
-    fit(model, lambda g: sentences(128, g), loss, steps=800, lr=0.02, seed=seed, label="words")
+    fit(model, lambda g: sentences(64, g), loss, steps=500, lr=0.02, seed=seed, label="words")
     return model
 
 
@@ -142,7 +142,7 @@ def train_static(seed: int, n: int = 5) -> WordMixer:
     """Static mixing on the same task, for sentences of n tokens only."""
     torch.manual_seed(seed)
     model = WordMixer(TokenMixer(n))
-    fit(model, lambda g: sentences(128, g, n), loss, steps=800, lr=0.02, seed=seed, label="words, static")
+    fit(model, lambda g: sentences(64, g, n), loss, steps=500, lr=0.02, seed=seed, label="words, static")
     return model
 
 
