@@ -36,7 +36,7 @@ VOCABULARY = (
 VOCABULARY += ("a", "the", ".")
 MOST_TOKENS = 9
 FILE = Path(__file__).parent / "live" / "words.json"
-SHA256 = "a6c4ee9bab34c2b1b67a4e680aad4f381ae489f198c8cb7bf42e3a961a648ccd"
+SHA256 = "e251d1b9f4e4c7c29619b7bba5ad103dd462991fa23eb780b741838e23d7a0c6"
 
 
 def _noun_group(rng: random.Random, plural: bool) -> list[str]:
@@ -130,12 +130,18 @@ def right(model: WordMixer, inputs, targets: torch.Tensor) -> float:
     return (answers == targets)[targets >= 0].double().mean().item()
 
 
-def train_head(seed: int) -> WordMixer:
-    """The head, trained on sentences of every length."""
-    torch.manual_seed(seed)
-    model = WordMixer(SingleHeadAttention(24, 12))
-    fit(model, lambda g: sentences(64, g), loss, steps=500, lr=0.02, seed=seed, label="words")
-    return model
+def train_head(seed: int, tries: int = 3) -> WordMixer:
+    """The head, trained on sentences of every length: the best of some tries, by the loss at the end.
+
+    About one try in ten leaves a relation unlearned, such as that of a verb to a pronoun.
+    """
+    trained = []
+    for attempt in range(tries):
+        torch.manual_seed(seed + 1000 * attempt)
+        model = WordMixer(SingleHeadAttention(24, 12))
+        history = fit(model, lambda g: sentences(64, g), loss, steps=500, lr=0.02, seed=seed, label="words")
+        trained.append((sum(history[-50:]), attempt, model))
+    return min(trained)[2]
 
 
 def train_static(seed: int, n: int = 5) -> WordMixer:
