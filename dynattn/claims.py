@@ -142,7 +142,7 @@ def page(records: list[dict]) -> str:
             f"| {number} | {first['statement']} | {show(first['measured'])} | {bounds(first)} "
             f"| {show(worst['measured'])} | {show(margin(worst))} | {first['thesis']} |"
         )
-    count = Counter(row.rsplit("| ", 1)[1][:-2] for row in rows)
+    count = Counter(r["thesis"] for r in records if r["seed"] == 0)
     return (
         "# The claims of this book\n\n"
         "<!-- Made by `make claims`; do not edit. -->\n\n"

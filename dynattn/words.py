@@ -32,8 +32,10 @@ VOCABULARY = (
     *_VERBS,
     *(verb + "s" for verb in _VERBS),
     *_ADJECTIVES,
+    "a",
+    "the",
+    ".",
 )
-VOCABULARY += ("a", "the", ".")
 MOST_TOKENS = 9
 FILE = Path(__file__).parent / "live" / "words.json"
 SHA256 = "e251d1b9f4e4c7c29619b7bba5ad103dd462991fa23eb780b741838e23d7a0c6"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tools"))  # the tests use the address as tools/repo.py knows it
+sys.path.insert(0, str(ROOT / "tools"))  # the tests use the address and the cover as the tools know them
 
 CHAPTERS = sorted((ROOT / "book").glob("[0-9]*.ipynb"))
 EXECUTED = ROOT / "_build" / "run" / "0"

@@ -1,11 +1,7 @@
 """The cover is what chapter 2 shows when it runs."""
 
-import sys
-
-from conftest import EXECUTED, ROOT
-
-sys.path.insert(0, str(ROOT / "tools"))
 import cover
+from conftest import EXECUTED, ROOT
 
 CHAPTER = EXECUTED / "02-attention-matrix.ipynb"
 

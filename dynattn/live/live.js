@@ -147,7 +147,7 @@
     choice(label, options) {
       const select = element("select", {}, ...options.map((text, i) => element("option", { value: i }, text)));
       this.field(label, select);
-      return { get value() { return Number(select.value); }, set value(i) { select.value = i; } };
+      return { input: select, get value() { return Number(select.value); }, set value(i) { select.value = i; } };
     }
 
     slider(label, { min, max, step, value, show = (x) => String(x) }) {
@@ -170,20 +170,16 @@
     text(label, value) {
       const input = element("input", { type: "text", value, autocomplete: "off", spellcheck: "false", maxlength: 120 });
       this.field(label, input);
-      return { get value() { return input.value; }, set value(text) { input.value = text; } };
+      return { input, get value() { return input.value; }, set value(text) { input.value = text; } };
     }
 
     /** A sentence: one of a list, or typed. */
     sentence(label, list) {
       const choice = this.choice(label, [...list, "… or type one"]);
       const typed = this.text(`${label}, typed`, list[0]);
-      let last = 0;
-      return { get value() {
-        if (choice.value !== last && choice.value < list.length) typed.value = list[choice.value];
-        else if (typed.value !== list[choice.value]) choice.value = list.length;
-        last = choice.value;
-        return typed.value;
-      } };
+      choice.input.addEventListener("input", () => { if (choice.value < list.length) typed.value = list[choice.value]; });
+      typed.input.addEventListener("input", () => { if (typed.value !== list[choice.value]) choice.value = list.length; });
+      return typed;
     }
 
     /** A point of a drawing that can be dragged, or moved by the arrow keys; `to` turns pixels into coordinates. */
