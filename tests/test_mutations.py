@@ -89,8 +89,8 @@ MUTANTS = {
     "lower bounds not looked at": ("claims", "measured - (-math.inf if low is None else low)", "math.inf", "claims"),
     "batches without seed": ("training", "torch.Generator().manual_seed(seed)", "torch.Generator(); generator.seed()", "training"),
     "a loss of NaN goes on": ("training", "if not torch.isfinite(value):", "if False:", "training"),
-    "checks that pass all": ("exercises", "if diagnosis := _JUDGES[number](answer):", "if _JUDGES[number](answer) and False:", "exercises:wrong_answers"),
-    "gradients not looked at": ("exercises", "        if gradient:", "        if False:", "exercises:wrong_answers"),
+    "checks that pass all": ("exercises/__init__", "if diagnosis := _JUDGES[number](answer):", "if _JUDGES[number](answer) and False:", "exercises:wrong_answers"),
+    "gradients not looked at": ("exercises/_judging", "        if gradient:", "        if False:", "exercises:wrong_answers"),
     "alternative text not escaped": ("figures", 'alt="{html.escape(alt)}"', 'alt="{alt}"', "figures"),
     "no dark drawing": ("figures", "ON_DARK[found[0]]", "found[0]", "figures"),
 }  # fmt: skip

@@ -1,0 +1,292 @@
+"""Judges of the exercises of chapter 4."""
+
+import itertools
+import math
+
+import torch
+
+from dynattn.attention import attention
+from dynattn.exercises._judging import NO_SCALE, OVER_QUERIES, call, normal, run, same_as, tensor
+from dynattn.tasks import two_lookups
+
+
+def _count(d_model, n_heads, d_head, n):
+    return torch.tensor([4 * d_model * n_heads * d_head, n_heads * n * n])
+
+
+def _miscount(learned, computed):
+    """The count with factors other than the right ones."""
+    return lambda D, H, d, n: torch.tensor([learned(D, H, d, n), computed(D, H, d, n)])
+
+
+def _heads_cases(generator):
+    """x, W_Q, W_K, W_V, W_O, n_heads and a mask, with d_model = n_heads * d_head."""
+    cases = []
+    for n, d_model, n_heads in ((5, 8, 2), (4, 12, 3), (6, 8, 4)):
+        matrices = [normal(generator, d_model, d_model) / math.sqrt(d_model) for _ in range(4)]
+        places = torch.arange(n)
+        mask = (places[:, None] - places) % n < 3  # every row and every column holds both True and False
+        cases.append((normal(generator, n, d_model), *matrices, n_heads, mask))
+    return cases
+
+
+def _cut(y, n_heads):
+    return y.unflatten(-1, (n_heads, -1)).transpose(0, 1)
+
+
+def _cut_interleaved(y, n_heads):
+    return y.unflatten(-1, (-1, n_heads)).permute(2, 0, 1)
+
+
+def _cut_without_transpose(y, n_heads):
+    return y.reshape(n_heads, len(y), -1)
+
+
+def _join(heads):
+    return heads.transpose(0, 1).flatten(1)
+
+
+def _join_interleaved(heads):
+    return heads.permute(1, 2, 0).flatten(1)
+
+
+def _join_without_transpose(heads):
+    return heads.reshape(heads.shape[1], -1)
+
+
+def _masked_rows(logits, mask):
+    return logits.masked_fill(~mask, -torch.inf).softmax(-1)
+
+
+def _multi_head(cut=_cut, join=_join, scale=lambda d_head, d_model: d_head**-0.5, rows=_masked_rows):
+    """Multi-head attention with one part replaced: cut, join, scale, or how logits become weights."""
+
+    def layer(x, W_Q, W_K, W_V, W_O, n_heads, mask):
+        q, k, v = (cut(x @ W.T, n_heads) for W in (W_Q, W_K, W_V))
+        A = rows(q @ k.transpose(-1, -2) * scale(q.shape[-1], x.shape[-1]), mask)
+        return join(A @ v) @ W_O.T
+
+    return layer
+
+
+def _input_cut(x, W_Q, W_K, W_V, W_O, n_heads, mask):
+    """Each head is given a piece of every token, so that only diagonal blocks of the projections count."""
+    blocks = torch.block_diag(*[torch.ones(x.shape[-1] // n_heads, x.shape[-1] // n_heads)] * n_heads).to(x)
+    return _multi_head()(x, W_Q * blocks, W_K * blocks, W_V * blocks, W_O, n_heads, mask)
+
+
+def _with_matrices(change):
+    """The right layer, given other learned matrices: ``change`` maps (W_Q, W_K, W_V, W_O) to what is used."""
+    return lambda x, W_Q, W_K, W_V, W_O, n_heads, mask: _multi_head()(
+        x, *change(W_Q, W_K, W_V, W_O), n_heads, mask
+    )
+
+
+def _mean_matrix(x, W_Q, W_K, W_V, W_O, n_heads, mask):
+    return _multi_head(rows=lambda s, m: _masked_rows(s, m).mean(0, keepdim=True))(
+        x, W_Q, W_K, W_V, W_O, n_heads, mask
+    )
+
+
+def _contribution_cases(generator):
+    cases = []
+    for n, d_model, n_heads in ((5, 8, 2), (4, 12, 3), (6, 8, 4)):
+        A = normal(generator, n_heads, n, n).softmax(-1)
+        cases.append((A, *(normal(generator, rows, d_model) for rows in (n, d_model, d_model))))
+    return cases
+
+
+def _contributions(A, x, W_V, W_O):
+    W_h = zip(W_V.chunk(len(A), 0), W_O.chunk(len(A), 1), strict=True)
+    return torch.stack([A_h @ x @ (W_O_h @ W_V_h).T for A_h, (W_V_h, W_O_h) in zip(A, W_h, strict=True)])
+
+
+def _interleaved_contributions(A, x, W_V, W_O):
+    H = len(A)
+    return torch.stack([A[h] @ x @ (W_O[:, h::H] @ W_V[h::H]).T for h in range(H)])
+
+
+def _row_contributions(A, x, W_V, W_O):
+    """W_O cut by its rows, as W_V is: the pieces fill pieces of the output."""
+    d_head = len(W_O) // len(A)
+    pieces = [A_h @ x @ (W_O_h @ W_V).T for A_h, W_O_h in zip(A, W_O.chunk(len(A), 0), strict=True)]
+    return torch.stack([torch.zeros_like(x).index_copy(1, torch.arange(h * d_head, (h + 1) * d_head), piece)
+                        for h, piece in enumerate(pieces)])  # fmt: skip
+
+
+def _judge_two_heads(answer):
+    """Any matrices will do that solve the task; where they don't, say what the heads read and write."""
+    result = run(answer)
+    if not (isinstance(result, tuple | list) and len(result) == 4):
+        return "return four matrices, W_Q, W_K, W_V and W_O."
+    W_Q, W_K, W_V, W_O = map(tensor, result)
+    if shapes := [tuple(W.shape) for W in (W_Q, W_K, W_V, W_O) if W.shape != (16, 16)]:
+        return f"got a matrix of shape {shapes[0]}; expected (16, 16) for all four."
+    (question, keys, values), answers, asked = two_lookups(2000, torch.Generator().manual_seed(0))
+    question, keys, values, answers = (part.double() for part in (question, keys, values, answers))
+    memory = keys + values
+    q, k, v = (
+        (part @ W.T).unflatten(-1, (2, 8)).transpose(1, 2)
+        for part, W in ((question, W_Q), (memory, W_K), (memory, W_V))
+    )
+    heads, A = attention(q, k, v)
+    output = (heads.transpose(1, 2).flatten(2) @ W_O.T).reshape(-1, 2, 8)
+    named, wanted = output.argmax(-1), answers.argmax(-1)
+    if (named == wanted).all(-1).double().mean() > 0.95:
+        return None
+    top = A[:, :, 0].argmax(-1)  # (samples, heads): the token that gets the largest weight
+    hits = (top[:, :, None] == asked[:, None]).double().mean(0)  # (heads, asked first or second)
+    if (named == wanted.flip(-1)).all(-1).double().mean() > 0.9:
+        return "the two answers have changed places."
+    if hits.amax(-1).min() < 0.9:
+        return "a head does not find a token that was asked for: compare queries with the right keys."
+    if hits.argmax(-1).unique().numel() == 1:
+        return "both heads read the same token: head 1 must ask for the first key, head 2 for the second."
+    share = A[:, :, 0].amax(-1).mean(0).min()
+    if share < 0.9:
+        return f"the right tokens get only {share:.2f} of a row: longer queries make sharper rows."
+    return "the heads read the right tokens but don't bring the value to its place: look at W_V and W_O."
+
+
+def _judge_impossible_pair(answer):
+    """A pair is impossible if it holds the smaller of the two groups of keys that share a point."""
+    generator = torch.Generator().manual_seed(0)
+    pairs = [set(two) for two in itertools.combinations(range(5), 2)]
+    seen = []  # for each wrong pair, what is true of it
+    for _ in range(40):
+        K = normal(generator, 5, 3)
+        got = call(answer, (K,))
+        if got.shape != (2,):
+            return f"the result has shape {tuple(got.shape)}; expected two numbers, the places of two keys."
+        pair = {int(place) for place in got.tolist()}
+        if len(pair) != 2 or not pair <= set(range(5)) or not torch.equal(got, got.round()):
+            return f"got {got.tolist()}; expected two different whole numbers from 0 to 4."
+        c = torch.linalg.svd(torch.cat([K.T, torch.ones(1, 5, dtype=K.dtype)])).Vh[-1]
+        c = c if (c > 0).sum() <= 2 else -c
+        smaller, distances = {place for place in range(5) if c[place] > 0}, torch.pdist(K)
+        if not smaller <= pair:
+            seen.append((pair == pairs[distances.argmin()], pair == pairs[distances.argmax()],
+                         not smaller & pair, len(smaller & pair) == 1))  # fmt: skip
+    diagnoses = (
+        "these are the nearest two keys, and a query can select them: nearness is not what matters.",
+        "these are the two keys farthest apart, and a query can select them: distance is not what matters.",
+        "both keys are of the larger of the two groups that share a point; take the smaller group.",
+        "one key is of the smaller of the two groups that share a point, one of the larger; take the smaller.",
+    )
+    for always, diagnosis in zip(zip(*seen, strict=True), diagnoses, strict=False):
+        if all(always):
+            return diagnosis
+    if seen:
+        return f"a query can select your pair for {len(seen)} of 40 sets of keys: which keys share a point?"
+    return None
+
+
+JUDGES = {
+    "4.1": same_as(
+        _count,
+        lambda generator: [(12, 3, 4, 5), (8, 2, 4, 7), (16, 4, 8, 10)],
+        {
+            "W_O is missing: a layer has four learned matrices.": _miscount(
+                lambda D, H, d, n: 3 * D * H * d, lambda D, H, d, n: H * n * n
+            ),
+            "the learned matrices are (n_heads * d_head) x d_model, which need not be square.": _miscount(
+                lambda D, H, d, n: 4 * D * D, lambda D, H, d, n: H * n * n
+            ),
+            "the learned numbers of one head only; every head has its own slice of each matrix.": _miscount(
+                lambda D, H, d, n: 4 * D * d, lambda D, H, d, n: H * n * n
+            ),
+            "every head makes an n x n matrix of its own; this counts one for all.": _miscount(
+                lambda D, H, d, n: 4 * D * H * d, lambda D, H, d, n: n * n
+            ),
+            "learned and computed have changed places.": _miscount(
+                lambda D, H, d, n: H * n * n, lambda D, H, d, n: 4 * D * H * d
+            ),
+        },
+    ),
+    "4.2": same_as(
+        _multi_head(),
+        _heads_cases,
+        {
+            "heads cut from the input: project whole tokens, then cut queries, keys and values.": _input_cut,
+            "interleaved packing: a head owns neighbouring columns, not every n_heads-th one.": (
+                _multi_head(_cut_interleaved)
+            ),
+            "interleaved packing, in cut and join: a head owns neighbouring columns, not every n_heads-th.": (
+                _multi_head(_cut_interleaved, _join_interleaved)
+            ),
+            "reshape without transpose: make it (n, n_heads, d_head), then swap the first two axes.": (
+                _multi_head(_cut_without_transpose)
+            ),
+            "reshape without transpose, twice: each head holds pieces of the wrong tokens.": _multi_head(
+                _cut_without_transpose, _join_without_transpose
+            ),
+            "the heads are joined without swapping the axes back to (n, n_heads, d_head) first.": (
+                _multi_head(join=_join_without_transpose)
+            ),
+            "scaled by d_model: a logit is a sum of d_head products, so divide by sqrt(d_head).": _multi_head(
+                scale=lambda d_head, d_model: d_model**-0.5
+            ),
+            NO_SCALE: _multi_head(scale=lambda d_head, d_model: 1.0),
+            OVER_QUERIES: _multi_head(
+                rows=lambda s, m: s.masked_fill(~m, -torch.inf).softmax(-2).nan_to_num()
+            ),
+            "scaled by d_head; the factor is its square root.": _multi_head(
+                scale=lambda d_head, d_model: 1 / d_head
+            ),
+            "the masked logits are set to 0, which is a logit like any other; set them to -inf.": _multi_head(
+                rows=lambda s, m: (s * m).softmax(-1)
+            ),
+            "mask after softmax: the rows no longer sum to 1. Set the logits to -inf before it.": _multi_head(
+                rows=lambda s, m: s.softmax(-1) * m
+            ),
+            "inverted mask: True means MAY look, and this hides what may be seen.": _multi_head(
+                rows=lambda s, m: s.masked_fill(m, -torch.inf).softmax(-1).nan_to_num()
+            ),
+            "the mask is not used.": _multi_head(rows=lambda s, m: s.softmax(-1)),
+            "no output projection: multiply the joined heads by W_O^T.": _with_matrices(
+                lambda W_Q, W_K, W_V, W_O: (W_Q, W_K, W_V, torch.eye(len(W_O)).to(W_O))
+            ),
+            "W_O is transposed: it is stored (out, in), so multiply by W_O^T.": _with_matrices(
+                lambda W_Q, W_K, W_V, W_O: (W_Q, W_K, W_V, W_O.T)
+            ),
+            "W_Q, W_K and W_V are transposed: they are (out, in), so multiply by W^T.": _with_matrices(
+                lambda W_Q, W_K, W_V, W_O: (W_Q.T, W_K.T, W_V.T, W_O)
+            ),
+            "all learned matrices are transposed: they are (out, in), so multiply by W^T.": _with_matrices(
+                lambda W_Q, W_K, W_V, W_O: (W_Q.T, W_K.T, W_V.T, W_O.T)
+            ),
+            "one head of full width: n_heads is not used.": lambda x, W_Q, W_K, W_V, W_O, n_heads, mask: (
+                _multi_head()(x, W_Q, W_K, W_V, W_O, 1, mask)
+            ),
+            "all heads use the mean of their matrices; each must use its own.": _mean_matrix,
+        },
+        gradient=True,
+    ),
+    "4.3": same_as(
+        _contributions,
+        _contribution_cases,
+        {
+            "W_O is cut by its rows; head h writes through the columns that read its values.": (
+                _row_contributions
+            ),
+            "every head mixes all of V: give each its own rows of W_V and its own columns of W_O.": (
+                lambda A, x, W_V, W_O: A @ x @ (W_O @ W_V).T
+            ),
+            "interleaved: a head owns neighbouring rows of W_V and columns of W_O, not every n_heads-th.": (
+                _interleaved_contributions
+            ),
+            "A is transposed: row i of A says from where output i takes.": lambda A, x, W_V, W_O: (
+                _contributions(A.transpose(1, 2), x, W_V, W_O)
+            ),
+            "the learned matrices are transposed: they are stored (out, in).": lambda A, x, W_V, W_O: (
+                _contributions(A, x, W_V.T, W_O.T)
+            ),
+            "the output is divided among the heads; the heads ADD UP to it, each with its own part.": (
+                lambda A, x, W_V, W_O: _contributions(A, x, W_V, W_O).sum(0).expand(len(A), -1, -1) / len(A)
+            ),
+        },
+        gradient=True,
+    ),
+    "4.4": _judge_two_heads,
+    "4.5": _judge_impossible_pair,
+}
