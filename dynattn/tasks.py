@@ -131,3 +131,41 @@ def two_lookups(samples: int, generator: torch.Generator):
     sample = torch.arange(samples)[:, None]
     question = key[sample, asked].reshape(samples, 1, 2 * width)
     return (question, F.pad(key, (0, width)), F.pad(value, (width, 0))), value[sample, asked], asked
+
+
+# ---- chapters 5 and 6
+
+
+def content_or_place(
+    p: float, samples: int, n: int, classes: int, generator: torch.Generator, d_name: int = 8
+):
+    """Each token must name a value: with probability p that of the token it looks for, else of the one before it.
+
+    A token is its own name, the name that it looks for, and its value, side by side. Names are new in every sentence;
+    a token that looks for none, and so must take the value of the token before it (the first one: of the last), has
+    zeros there.
+
+    Args:
+        p: the share of tokens whose routing depends on the content, from 0 to 1.
+        samples, n, classes: sentences, tokens in each, and number of values.
+        generator: draws everything.
+        d_name: width of a name.
+
+    Returns:
+        (x, y, sources): x (samples, n, 2 * d_name + classes), the values one-hot; y (samples, n), the value's number;
+        sources (samples, n), the place from which each token must read.
+
+    Raises:
+        ValueError: p is not between 0 and 1.
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(f"p: got {p}, expected a probability from 0 to 1")
+    names = _names(samples, n, d_name, generator)
+    values = torch.randint(classes, (samples, n), generator=generator)
+    wants = torch.randint(n, (samples, n), generator=generator)
+    looks = torch.rand(samples, n, generator=generator) < p
+    sources = torch.where(looks, wants, torch.arange(n).roll(1))
+    sentence = torch.arange(samples)[:, None]
+    wanted = names[sentence, wants] * looks[..., None]
+    x = torch.cat([names, wanted, F.one_hot(values, classes)], dim=-1)
+    return x, values[sentence, sources], sources
