@@ -26,7 +26,7 @@ help:
 	@echo "make test               everything: lint, the book, all tests"
 	@echo "make serve              show the built book at http://localhost:$(PORT)"
 	@echo "make lint               check the form of code and notebooks (make format mends the code's)"
-	@echo "make claims SEEDS=10    run every chapter under many seeds and rewrite book/claims.md"
+	@echo "make claims SEEDS=10    run every chapter under many seeds; rewrite the pages of claims and verdicts"
 	@echo "make bench              measure the attention layers against torch's own"
 	@echo "make repo URL=https://github.com/OWNER/NAME   write the repository's address everywhere"
 	@echo "make clean              remove what was built (_build; .venv stays)"
@@ -88,8 +88,8 @@ runs := $(foreach seed,$(shell seq 0 $$(($(SEEDS) - 1))),$(addprefix _build/run/
 
 claims: $(runs)
 	@rm -rf _build/claims; for run in $(basename $(runs)); do mkdir -p _build/claims/$$run; cp -R $$run/. _build/claims/$$run; done
-	@$(bin)/python -W ignore::RuntimeWarning:runpy -m dynattn.claims _build/claims book/claims.md
-	@echo "book/claims.md is rewritten from $(SEEDS) seeds"
+	@$(bin)/python -W ignore::RuntimeWarning:runpy -m dynattn.claims _build/claims book/claims.md tools/templates/verdict.md book/verdict.md
+	@echo "book/claims.md and book/verdict.md are rewritten from $(SEEDS) seeds"
 
 bench: .venv/.installed
 	@$(bin)/python tests/bench.py

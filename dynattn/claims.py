@@ -1,14 +1,17 @@
 """Claims: a sentence of the book, the number measured for it, and the bound that the number must keep.
 
-``python -m dynattn.claims RECORDS PAGE`` makes the book's page of claims from the records of many seeds.
+``python -m dynattn.claims RECORDS PAGE TEMPLATE VERDICTS`` makes the book's page of claims, and that of verdicts from its
+template, from the records of many seeds.
 """
 
 import html
 import json
 import math
 import os
+import re
 import sys
 from collections import Counter
+from itertools import groupby
 from pathlib import Path
 
 from IPython.display import display
@@ -117,17 +120,66 @@ class _Box:
 def page(records: list[dict]) -> str:
     """The book's page of claims: each with its value at seed 0, the worst over all seeds, and which side it is on.
 
+    Args:
+        records: of every claim under the same seeds, seed 0 among them; as :func:`claim` writes them.
+
     Raises:
         ValueError: there are no records, seed 0 is missing, claims have different seeds, or a claim's sentence or
             side changes with the seed.
     """
+    rows = _rows(records)
+    seeds = len({r["seed"] for r in records})
+    count = Counter(r["thesis"] for r in records if r["seed"] == 0)
+    return (
+        "# The claims of this book\n\n"
+        f"{_MADE}\n\n"
+        "Every claim is an assertion in its chapter; a chapter fails, and so does the book, when one of its claims "
+        f"does not hold. For this table all chapters ran under {seeds} seed{'s' * (seeds > 1)}. *Worst* is the "
+        "value with the smallest margin to its bound over all of them.\n\n"
+        "The thesis is that attention is a linear layer whose weights are computed from the input, and that this is "
+        f"what attention adds. {count['supports']} claims *support* it and {count['limits']} *limit* it. "
+        f"{count['identity']} are *identities*: true by algebra, so that the check is one of the code.\n"
+        + "".join(
+            f"\n## Chapter {chapter}\n\n{_HEAD}" + "".join(rows[number] + "\n" for number in numbers)
+            for chapter, numbers in groupby(rows, key=lambda number: number.split(".")[0])
+        )
+    )
+
+
+def verdict(template: str, records: list[dict]) -> str:
+    """The book's page of verdicts: the template, with each line ``{claims 5.1 5.3}`` replaced by these claims' table.
+
+    Raises:
+        ValueError: as :func:`page`; or the template names a claim that has no record.
+    """
+    rows = _rows(records)
+
+    def table(match):
+        numbers = match[1].split()
+        if missing := [number for number in numbers if number not in rows]:
+            raise ValueError(f"template: got claims {', '.join(missing)}, expected some of the records'")
+        return _HEAD + "\n".join(rows[number] for number in numbers)
+
+    title, _, text = template.partition("\n\n")
+    return f"{title}\n\n{_MADE}\n\n" + re.sub(r"(?m)^\{claims ([\d. ]+)\}$", table, text)
+
+
+_MADE = "<!-- Made by `make claims`; do not edit. -->"
+_HEAD = (
+    "| Claim | What is claimed | Measured, seed 0 | Bound | Worst over seeds | Its margin | Kind |\n"
+    "|---|---|---|---|---|---|---|\n"
+)
+
+
+def _rows(records: list[dict]) -> dict[str, str]:
+    """For each claim, in the order of the numbers, its row in the table."""
     if not records:
         raise ValueError("records: got none, expected those of at least seed 0")
     numbers = sorted(
         {r["number"] for r in records}, key=lambda number: [int(part) for part in number.split(".")]
     )
     seeds = sorted({r["seed"] for r in records})
-    rows = []
+    rows = {}
     for number in numbers:
         of_claim = {r["seed"]: r for r in records if r["number"] == number}
         if sorted(of_claim) != seeds or 0 not in of_claim:
@@ -138,26 +190,15 @@ def page(records: list[dict]) -> str:
         ):
             raise ValueError(f"claim {number}: got different sentences for different seeds, expected one")
         worst = min(of_claim.values(), key=margin)
-        rows.append(
+        rows[number] = (
             f"| {number} | {first['statement']} | {show(first['measured'])} | {bounds(first)} "
             f"| {show(worst['measured'])} | {show(margin(worst))} | {first['thesis']} |"
         )
-    count = Counter(r["thesis"] for r in records if r["seed"] == 0)
-    return (
-        "# The claims of this book\n\n"
-        "<!-- Made by `make claims`; do not edit. -->\n\n"
-        "Every claim is an assertion in its chapter; a chapter fails, and so does the book, when one of its claims "
-        f"does not hold. For this table all chapters ran under {len(seeds)} seed{'s' * (len(seeds) > 1)}. *Worst* is the "
-        "value with the smallest margin to its bound over all of them.\n\n"
-        "The thesis is that attention is a linear layer whose weights are computed from the input, and that this is "
-        f"what attention adds. {count['supports']} claims *support* it and {count['limits']} *limit* it. "
-        f"{count['identity']} are *identities*: true by algebra, so that the check is one of the code.\n\n"
-        "| Claim | What is claimed | Measured, seed 0 | Bound | Worst over seeds | Its margin | Kind |\n"
-        "|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
-    )
+    return rows
 
 
 if __name__ == "__main__":
-    folder, target = map(Path, sys.argv[1:3])
+    folder, target, template, verdicts = map(Path, sys.argv[1:5])
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("*.json"))]
     target.write_text(page(found), encoding="utf-8")
+    verdicts.write_text(verdict(template.read_text(encoding="utf-8"), found), encoding="utf-8")

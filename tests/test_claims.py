@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -10,7 +11,7 @@ import pytest
 
 import dynattn
 from dynattn import claim
-from dynattn.claims import ClaimFailed, margin, page
+from dynattn.claims import ClaimFailed, margin, page, verdict
 
 
 @pytest.fixture
@@ -160,6 +161,7 @@ def test_the_worst_is_by_margin_not_by_size():
 def test_claims_are_ordered_as_numbers():
     text = page([record("10.1"), record("2.10"), record("2.9")])
     assert text.index("| 2.9 ") < text.index("| 2.10 ") < text.index("| 10.1 ")
+    assert re.findall("## (.*)", text) == ["Chapter 2", "Chapter 10"]
 
 
 @pytest.mark.parametrize(
@@ -180,8 +182,26 @@ def test_incomplete_or_contradictory_records_make_no_page(records, message):
 def test_the_command_makes_the_page_from_a_folder(tmp_path):
     for number, seed in (("1.1", 0), ("1.1", 1)):
         (tmp_path / f"{number}-{seed}.json").write_text(json.dumps(record(number, seed)))
-    subprocess.run([sys.executable, "-m", "dynattn.claims", tmp_path, tmp_path / "claims.md"], check=True)
-    assert (tmp_path / "claims.md").read_text() == page([record(), record(seed=1)])
+    pages = [tmp_path / name for name in ("claims.md", "template.md", "verdict.md")]
+    pages[1].write_text(TEMPLATE)
+    subprocess.run([sys.executable, "-m", "dynattn.claims", tmp_path, *pages], check=True)
+    assert pages[0].read_text() == page([record(), record(seed=1)])
+    assert pages[2].read_text() == verdict(TEMPLATE, [record(), record(seed=1)])
+
+
+TEMPLATE = "# Verdict\n\nA sentence, {claims 1.1} in it.\n\n{claims 1.1}\n\nMore.\n"
+
+
+def test_the_verdicts_show_the_claims_that_they_name():
+    text = verdict(TEMPLATE, [record(), record("1.2")])
+    (row,) = [line for line in page([record()]).splitlines() if line.startswith("| 1.1 ")]
+    assert text.startswith("# Verdict\n\n<!-- Made by") and text.endswith("|\n\nMore.\n")
+    assert text.count(row) == 1 and "1.2" not in text and "sentence, {claims 1.1} in it." in text
+
+
+def test_a_verdict_on_a_claim_without_record_is_refused():
+    with pytest.raises(ValueError, match="^template: got claims 2.1, 2.2, expected"):
+        verdict("# T\n\n{claims 2.1 1.1 2.2}\n", [record()])
 
 
 # ------------------------------------------------------------------------------------------------ the seed

@@ -215,6 +215,18 @@ def test_claims_are_on_the_page_of_claims(path):
         assert f"| {record['number']} | {record['statement']} |" in page
 
 
+def test_the_page_of_verdicts_is_made_from_its_template():
+    """`make claims` has been run since the template changed, and both pages are from the same run."""
+    template = (ROOT / "tools" / "templates" / "verdict.md").read_text(encoding="utf-8")
+    page = (ROOT / "book" / "verdict.md").read_text(encoding="utf-8")
+    claims = (ROOT / "book" / "claims.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in page.splitlines() if re.match(r"\| \d", line)]
+    named = [number for line in re.findall(r"(?m)^\{claims (.*)\}$", template) for number in line.split()]
+    assert [row.split(" ")[1] for row in rows] == named and set(rows) <= set(claims)
+    prose = re.sub(r"(?m)^<!-- Made.*\n\n|^\| Claim(.*\n\|)*.*$", "", page)
+    assert prose.split() == re.sub(r"(?m)^\{claims .*\}$", "", template).split()
+
+
 def plain(name: str) -> str:
     """A name without TeX and accents."""
     name = re.sub(r"\\(L|l)\b", r"\1", name)
