@@ -10,7 +10,7 @@ mixer                  its matrix                      learned   computed   comp
 NoMixing               the identity                    no        no         no
 UniformMixing          1/n everywhere                  no        no         no
 RandomMixing           drawn once, then kept           no        no         no
-StaticMixing           a parameter                     yes       no         no
+StaticMixing           a parameter, or its softmax     yes       no         no
 DynamicConvolution     row i from token i: a filter    yes       yes        no
 DenseSynthesizer       row i from token i              yes       yes        no
 Attention              from queries and keys           yes       yes        yes
@@ -100,18 +100,29 @@ class RandomMixing(_GivenMatrix):
 
 
 class StaticMixing(_Mixer):
-    """A learned matrix W (n, n), of any numbers, the same for every input: chapter 1's layer, with W_V.
+    """A learned matrix W (n, n), the same for every input: chapter 1's layer, with W_V.
 
-    Source: the token mixing of Tolstikhin et al. 2021 (MLP-Mixer) without its hidden layer; with softmax rows it is
-    the Random Synthesizer of Tay et al. 2021.
+    Args:
+        n, d_model, d_out: as for every mixer.
+        rows: "free", W as it is, of any numbers; or "softmax", the softmax of each row of W, which is what is left of
+            attention when nothing is compared.
+
+    Raises:
+        ValueError: other rows; and as every mixer.
+
+    Source: the token mixing of Tolstikhin et al. 2021 (MLP-Mixer) without its hidden layer; with softmax rows, the
+    Random Synthesizer of Tay et al. 2021.
     """
 
-    def __init__(self, n: int, d_model: int, d_out: int):
+    def __init__(self, n: int, d_model: int, d_out: int, rows: str = "free"):
         super().__init__(n, d_model, d_out)
+        if rows not in ("free", "softmax"):
+            raise ValueError(f"rows: got {rows!r}, expected 'free' or 'softmax'")
+        self.rows = rows
         self.W = nn.Parameter(torch.randn(n, n) / n**0.5)
 
     def _matrix(self, x):
-        return self.W
+        return self.W.softmax(-1) if self.rows == "softmax" else self.W
 
 
 # -------------------------------------------------------------------------------- rows from one's own token
@@ -178,9 +189,10 @@ class Attention(_Mixer):
     Args:
         n, d_model, d_out: as for every mixer.
         d_head: width of queries and keys.
-        places: what the head knows of places. "none": nothing, as in chapter 3. "features": each place has learned
-            features (n, d_model), added to the token before W_Q and W_K. "bias": a learned matrix W_places (n, n) is
-            added to the logits, so that static weights and computed ones meet in one softmax.
+        places: what the head knows of places. "none": nothing. "beside": W_Q and W_K see n more features, of which the
+            one of the token's place is 1. "features": each place has learned features (n, d_model), added to the
+            token before W_Q and W_K. "bias": a learned matrix W_places (n, n) is added to the logits, so that static
+            weights and computed ones meet in one softmax.
 
     Raises:
         ValueError: other places; and as every mixer.
@@ -191,18 +203,24 @@ class Attention(_Mixer):
     def __init__(self, n: int, d_model: int, d_out: int, d_head: int = 8, places: str = "none"):
         super().__init__(n, d_model, d_out)
         require_positive_int("d_head", d_head)
-        if places not in ("none", "features", "bias"):
-            raise ValueError(f"places: got {places!r}, expected 'none', 'features' or 'bias'")
+        if places not in ("none", "beside", "features", "bias"):
+            raise ValueError(f"places: got {places!r}, expected 'none', 'beside', 'features' or 'bias'")
         self.places = places
-        self.W_Q = nn.Linear(d_model, d_head, bias=False)
-        self.W_K = nn.Linear(d_model, d_head, bias=False)
+        width = d_model + n if places == "beside" else d_model
+        self.W_Q = nn.Linear(width, d_head, bias=False)
+        self.W_K = nn.Linear(width, d_head, bias=False)
         if places == "features":
             self.W_places = nn.Parameter(torch.randn(n, d_model) / d_model**0.5)
         if places == "bias":
             self.W_places = nn.Parameter(torch.zeros(n, n))
 
     def _matrix(self, x):
-        placed = x + self.W_places if self.places == "features" else x
+        placed = x
+        if self.places == "features":
+            placed = x + self.W_places
+        if self.places == "beside":
+            places = torch.eye(self.n, dtype=x.dtype, device=x.device)
+            placed = torch.cat([x, places.expand(*x.shape[:-1], self.n)], dim=-1)
         logits = self.W_Q(placed) @ self.W_K(placed).mT / math.sqrt(self.W_Q.out_features)
         return (logits + self.W_places if self.places == "bias" else logits).softmax(-1)
 

@@ -14,17 +14,17 @@ from dynattn.attention import SingleHeadAttention
 from dynattn.tasks import content_or_place
 
 N, D, OUT = 5, 6, 3
-STATIC = ("NoMixing", "UniformMixing", "RandomMixing", "StaticMixing")
+STATIC = ("NoMixing", "UniformMixing", "RandomMixing", "StaticMixing", "StaticMixing, softmax")
 OWN = ("DynamicConvolution", "DenseSynthesizer")
-COMPARED = ("Attention", "Attention, features", "Attention, bias")
+COMPARED = ("Attention", "Attention, beside", "Attention, features", "Attention, bias")
 each = pytest.mark.parametrize("name", (*STATIC, *OWN, *COMPARED))
 
 
 def make(name, n=N, d_model=D, d_out=OUT, seed=0, **options):
     torch.manual_seed(seed)
-    kind, _, places = name.partition(", ")
-    if places:
-        options["places"] = places
+    kind, _, choice = name.partition(", ")
+    if choice:
+        options["places" if kind == "Attention" else "rows"] = choice
     torch.set_default_dtype(torch.float64)  # also for what is not a parameter
     try:
         mixer = getattr(mixers, kind)(n, d_model, d_out, **options)
@@ -51,6 +51,8 @@ def by_hand(name, mixer, x):
         return mixer.A
     if name == "StaticMixing":
         return mixer.W
+    if name == "StaticMixing, softmax":
+        return [softmax(row) for row in mixer.W.tolist()]
     if name == "DynamicConvolution":
         filters, reach = mixer.kernel(x), mixer.kernel.out_features // 2
         rows = []
@@ -64,6 +66,8 @@ def by_hand(name, mixer, x):
         hidden = ((x + mixer.W_places) @ first.weight.T + first.bias).clamp(min=0)
         return [softmax(row) for row in (hidden @ second.weight.T + second.bias).tolist()]
     placed = x + mixer.W_places if name.endswith("features") else x
+    if name.endswith("beside"):
+        placed = torch.stack([torch.cat([x[i], torch.eye(n).to(x)[i]]) for i in range(n)])
     Q, K = placed @ mixer.W_Q.weight.T, placed @ mixer.W_K.weight.T
     logits = [[(q @ k).item() / math.sqrt(Q.shape[1]) for k in K] for q in Q]
     if name.endswith("bias"):
@@ -110,15 +114,17 @@ def test_a_batch_is_its_sentences(name):
 
 
 @pytest.mark.parametrize("name", STATIC)
-def test_a_static_matrix_is_the_same_object_for_every_input(name):
+def test_a_static_matrix_is_the_same_for_every_input(name):
+    """The same object, where the matrix is what is stored."""
     mixer = make(name)
-    assert mixer.weights(normal(N, D)) is mixer.weights(normal(7, N, D, seed=1))
+    one, other = mixer.weights(normal(N, D)), mixer.weights(normal(7, N, D, seed=1))
+    assert torch.equal(one, other) if name.endswith("softmax") else one is other
 
 
 @each
 def test_what_is_learned(name):
     learned = {"W_V.weight": OUT * D}
-    if name == "StaticMixing":
+    if name.startswith("StaticMixing"):
         learned["W"] = N * N
     if name == "DynamicConvolution":
         learned |= {"kernel.weight": (2 * N - 1) * D, "kernel.bias": 2 * N - 1}
@@ -131,7 +137,8 @@ def test_what_is_learned(name):
             "rows.2.bias": N,
         }
     if name in COMPARED:
-        learned |= {"W_Q.weight": 8 * D, "W_K.weight": 8 * D}
+        seen = D + N if name.endswith("beside") else D
+        learned |= {"W_Q.weight": 8 * seen, "W_K.weight": 8 * seen}
         learned |= {"features": {"W_places": N * D}, "bias": {"W_places": N * N}}.get(
             name.partition(", ")[2], {}
         )
@@ -153,7 +160,7 @@ def test_who_writes_a_row(name):
     assert moved[[0, 1, 3, 4]].all() if name in COMPARED else not moved[[0, 1, 3, 4]].any()
 
 
-@pytest.mark.parametrize("name", ("RandomMixing", *OWN, *COMPARED))
+@pytest.mark.parametrize("name", ("RandomMixing", "StaticMixing, softmax", *OWN, *COMPARED))
 def test_rows_are_shares(name):
     A = make(name).weights(normal(3, N, D))
     assert (A >= 0).all()
@@ -164,6 +171,17 @@ def test_a_random_matrix_is_drawn_once_by_the_global_generator():
     first, again, other = (make("RandomMixing", seed=seed).A for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert "A" in dict(make("RandomMixing").named_buffers())
+
+
+def test_a_bias_alone_is_a_static_matrix_with_softmax_rows():
+    """What chapter 6 takes for "the same layer without the comparison"."""
+    mixer, static = make("Attention, bias"), make("StaticMixing, softmax")
+    with torch.no_grad():
+        mixer.W_Q.weight.zero_()
+        mixer.W_places.copy_(static.W)
+        mixer.W_V.weight.copy_(static.W_V.weight)
+    x = normal(2, N, D)
+    close(mixer(x), static(x))
 
 
 def test_without_places_it_is_the_head_of_chapter_3():
@@ -208,6 +226,7 @@ BAD = {
     "width": (lambda: mixers.DenseSynthesizer(4, 4, 4, width=0), ValueError, "width"),
     "d_head": (lambda: mixers.Attention(4, 4, 4, d_head=0), ValueError, "d_head"),
     "places": (lambda: mixers.Attention(4, 4, 4, places="sines"), ValueError, "places"),
+    "rows": (lambda: mixers.StaticMixing(4, 4, 4, rows="sums"), ValueError, "rows"),
     "Mixer's width": (lambda: mixers.MLPMixer(4, 4, 4, width=0), ValueError, "width"),
     "Mixer's blocks": (lambda: mixers.MLPMixer(4, 4, 4, blocks=0), ValueError, "blocks"),
     "Mixer, tokens": (lambda: mixers.MLPMixer(4, D, 4)(X), ValueError, "x"),

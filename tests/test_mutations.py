@@ -89,6 +89,8 @@ MUTANTS = {
     "synthesizer without places": ("mixers", "self.rows(x + self.W_places)", "self.rows(x)", "mixers:written_out or learned"),
     "places in the values too": ("mixers", "y = A @ self.W_V(x)", "y = A @ self.W_V(x + getattr(self, 'W_places', x)[..., : x.shape[-1]])", "mixers:verbs"),
     "mixer attention without scale": ("mixers", "/ math.sqrt(self.W_Q.out_features)", "", "mixers:written_out or chapter_3"),
+    "static rows that aren't shares": ("mixers", "self.W.softmax(-1) if", "self.W if", "mixers:written_out or shares"),
+    "places beside the wrong token": ("mixers", "torch.eye(self.n, dtype", "torch.ones(self.n, self.n, dtype", "mixers:written_out"),
     "bias after the softmax": ("mixers", 'return (logits + self.W_places if self.places == "bias" else logits).softmax(-1)', 'return logits.softmax(-1) + (self.W_places if self.places == "bias" else 0)', "mixers:written_out or shares"),
     "a random matrix that is learned": ("mixers", 'self.register_buffer("A", A)', "self.A = nn.Parameter(A)", "mixers:learned"),
     "Mixer without its second norm": ("mixers", "self.mix_features(self.norm_2(x))", "self.mix_features(x)", "mixers:chapter_3_builds"),
