@@ -42,6 +42,19 @@ test("softmax of logits far from each other, and all far from 0", () => {
   close([live.softmax([7])], [[1]]);
 });
 
+test("banks of weights: built, searched, and added up", () => {
+  assert.ok(cases.banks.length);
+  for (const { split, bank, A, nearest, distance, basis, added } of cases.banks) {
+    const built = live.wholeBank(split);
+    assert.equal(built.length, bank.length);
+    bank.forEach((W, k) => close(built[k], W));
+    close(live.nearest(built, A), nearest);
+    assert.ok(Math.abs(live.distance(A, nearest) - distance) <= 1e-12);
+    close(live.addedUp(basis, A), added);
+  }
+  close(live.groupRows(4, 3), [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0.5, 0.5]]);
+});
+
 test("the head over words", () => {
   const head = live.withIndex(structuredClone(cases.head));
   assert.ok(cases.sentences.length);

@@ -47,6 +47,32 @@ def answers(A: np.ndarray, X: np.ndarray) -> list[str]:
     return [HEAD["vocabulary"][place] for place in (A @ X @ W_V.T @ READOUT.T).argmax(-1)]
 
 
+def bank_cases():
+    """Banks of whole matrices by the partition of each row's places, written with loops, and their best use."""
+    rng = np.random.default_rng(1)
+    for split in ([1, 1, 1], [3, 2, 1], [3, 3, 3], [4, 2, 1, 1]):
+        n = len(split)
+        bank = []
+        for chosen in itertools.product(*(range(g) for g in split)):
+            W = np.zeros((n, n))
+            for i, (g, m) in enumerate(zip(split, chosen)):
+                group = [m] if m < g - 1 else range(g - 1, n)
+                W[i, list(group)] = 1 / len(group)
+            bank.append(W)
+        A = rng.dirichlet(np.ones(n), size=n)
+        distances = [((A - W) ** 2).sum() for W in bank]
+        basis = np.linalg.qr(rng.normal(size=(n * n, n)))[0].T
+        yield {
+            "split": split,
+            "bank": [W.tolist() for W in bank],
+            "A": A.tolist(),
+            "nearest": bank[int(np.argmin(distances))].tolist(),
+            "distance": min(distances),
+            "basis": basis.reshape(n, n, n).tolist(),
+            "added": (basis.T @ basis @ A.flatten()).reshape(n, n).tolist(),
+        }
+
+
 # --------------------------------------------------------------------------------- arithmetic, in Node
 
 TEST = Path(__file__).parent / "live.test.js"
@@ -116,6 +142,7 @@ def cases(tmp_path_factory):
                 "sentences": sentences,
                 "transplants": transplants[:60],
                 "hulls": hulls,
+                "banks": list(bank_cases()),
             },
             allow_nan=False,
         )
@@ -174,6 +201,11 @@ MUTANTS = {
     "answers without W_V": ("linear(matmul(A, X), head.W_V)", "matmul(A, X)"),
     "the smallest score wins": ("row.indexOf(Math.max(...row))])", "row.indexOf(Math.min(...row))])"),
     "marks not cut": ("|[^\\s\\p{L}\\p{N}]", ""),
+    "the farthest of a bank": ("distance(A, B) < distance(A, best)", "distance(A, B) > distance(A, best)"),
+    "distance without its square": ("(x - B[i][j]) ** 2", "Math.abs(x - B[i][j])"),
+    "groups not averaged": ("Number(j >= m) / (n - m)", "Number(j >= m)"),
+    "the same groups in every row": ("groupRows(split.length, g)", "groupRows(split.length, split[0])"),
+    "added up with equal coefficients": ("times(B, dot(A.flat(), B.flat()))", "times(B, 1 / basis.length)"),
     "hull with inner points": ("turn(chain[chain.length - 2], chain[chain.length - 1]) <= 0", "false"),
 }  # fmt: skip
 
@@ -308,6 +340,21 @@ DATA = {
             for asked in ([2, 5], [0, 7])
         ],
     },
+}
+DATA["bank"] = {
+    "sizes": [1, 4, 13, 256],
+    "ticks": [1, 256],
+    "splits": [[1] * 4, [4, 1, 1, 1], [4, 3, 1, 1], [4] * 4],
+    "basis": np.linalg.qr(rng.normal(size=(16, 13)))[0].T.reshape(13, 4, 4).tolist(),
+    "inputs": [
+        {"name": name, "A": rng.dirichlet(np.ones(4), size=4).round(3).tolist()}
+        for name in ("first", "second")
+    ],
+    "curves": [
+        {"name": "whole", "missed": [1, 0.75, 0.6, 0]},
+        {"name": "rows", "missed": [1, 0, 0, 0]},
+        {"name": "added", "missed": [1, 0.75, 0, 0]},
+    ],
 }
 CSP = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 
@@ -544,6 +591,33 @@ def check_heads(tab):
     says(tab, "heads", f"Without head 1, 4: answers {first} and {second}, ")
 
 
+def check_bank(tab):
+    data, bank = DATA["bank"], figure(tab, "bank")
+    for place, which in [(0, 0), (2, 1), (3, 0), (1, 1), (2, 0)]:
+        bank.get_by_label("Stored K").fill(str(place))
+        bank.get_by_label("Sentence").select_option(str(which))
+        K, A, found = data["sizes"][place], np.array(data["inputs"][which]["A"]), tables(tab, "bank")
+        means = [
+            [[float(j == m) if m < g - 1 else (j >= m) / (4 - m) for j in range(4)] for m in range(g)]
+            for g in data["splits"][place]
+        ]
+        whole = np.array(min(itertools.product(*means), key=lambda W: ((A - W) ** 2).sum()))
+        rows = np.eye(4) if K >= 4 else np.full((1, 4), 0.25)
+        row = np.array([min(rows, key=lambda r: ((r - a) ** 2).sum()) for a in A])
+        basis = np.array(data["basis"][:K]).reshape(-1, 16)
+        added = (A.flatten() @ basis.T @ basis).reshape(4, 4)
+        off = [((A - M) ** 2).sum() for M in (whole, row, added)]
+        for table, M in zip(found, (A, whole, row, added), strict=False):
+            shows(table, M)
+        shows(found[4], [[error, curve["missed"][place]] for error, curve in zip(off, data["curves"])])
+        assert bank.get_by_label("Stored K").get_attribute("aria-valuetext") == str(K)
+    says(
+        tab,
+        "bank",
+        f"K = 13. Squared error for this matrix: whole: {off[0]:.3f}; rows: {off[1]:.3f}; added: ",
+    )
+
+
 CHECKS = {
     name.removeprefix("check_"): check for name, check in list(globals().items()) if name.startswith("check_")
 }
@@ -568,6 +642,13 @@ DRAWN_MUTANTS = {
     "always the last step": ("training", "const t = at.value", "const t = data.steps.length - 1"),
     "heads stay on": ("heads", "times(W, on[h].value ? q.rows[h][j] : 0)", "times(W, q.rows[h][j])"),
     "bias forgotten": ("heads", ", data.bias);", ");"),
+    "always the largest bank": ("bank", "const K = data.sizes[at.value]", "const K = data.sizes.at(-1)"),
+    "one row for all tokens": (
+        "bank",
+        "A.map((row) => nearest(",
+        "A.map((_, i) => A[0]).map((row) => nearest(",
+    ),
+    "all networks added up": ("bank", "data.basis.slice(0, K)", "data.basis"),
 }
 
 
@@ -589,10 +670,9 @@ def test_without_eval_and_without_another_host(browser, bodies, tmp_path):
     path.write_text(page("".join([*bodies.values(), *bodies.values()]), policy), encoding="utf-8")
     with opened(browser, path) as tab:
         assert tab.locator("script.dynattn-live").count() == 2 * len(KINDS)
-        assert (
-            tab.locator("dynattn-live").evaluate_all("all => all.map(figure => !!figure.shadowRoot)")
-            == [True] * 10
-        )
+        assert tab.locator("dynattn-live").evaluate_all("all => all.map(figure => !!figure.shadowRoot)") == [
+            True
+        ] * 2 * len(KINDS)
         slider = tab.locator("dynattn-live[kind=training]").nth(1).get_by_label("Training step")
         slider.fill("1")
         frame(tab)
@@ -618,6 +698,7 @@ def test_in_sandboxed_frames(browser, bodies, tmp_path):
         for kind in KINDS:
             inside = tab.frame_locator(f"iframe[title={kind}]")
             inside.locator("dynattn-live [role=status]").wait_for()
+        inside = tab.frame_locator("iframe[title=heads]")
         inside.get_by_label("Head 2").uncheck()
         inside.get_by_text("Without head 2").wait_for()
 
@@ -634,6 +715,7 @@ TABS = [
     ("combobox", "Weights from"), ("combobox", "Values from"), ("numbers", "transplant"),
     ("slider", "Training step"), ("combobox", "Sentence"), ("numbers", "training"),
     ("combobox", "Question"), *(("checkbox", f"Head {head}") for head in range(1, 5)), ("numbers", "heads"),
+    ("slider", "Stored K"), ("combobox", "Sentence"), ("numbers", "bank"),
 ]  # fmt: skip
 
 

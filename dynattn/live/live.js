@@ -28,6 +28,20 @@
     return Q.map((q, i) => softmax(K.map((k, j) => (mask && !mask[i][j] ? -Infinity : dot(q, k) * scale))));
   }
 
+  // ---------------------------------------------------------------------------------------- banks of weights
+
+  const distance = (A, B) => A.reduce((sum, row, i) => row.reduce((s, x, j) => s + (x - B[i][j]) ** 2, sum), 0);
+  const nearest = (bank, A) => bank.reduce((best, B) => (distance(A, B) < distance(A, best) ? B : best));
+
+  /** g rows of n shares: the first g - 1 places alone, the others together. */
+  const groupRows = (n, g) => Array.from({ length: g }, (_, m) => Array.from({ length: n }, (_, j) => (m < g - 1 ? Number(j === m) : Number(j >= m) / (n - m))));
+
+  /** Every whole matrix whose row i is one of split[i] such rows. */
+  const wholeBank = (split) => split.reduce((bank, g) => bank.flatMap((rows) => groupRows(split.length, g).map((row) => [...rows, row])), [[]]);
+
+  /** The sum of orthonormal matrices that comes nearest to A. */
+  const addedUp = (basis, A) => basis.map((B) => times(B, dot(A.flat(), B.flat()))).reduce(add);
+
   // ------------------------------------------------------------------------------------- a head over words
 
   /** Cut a typed sentence into tokens: words and marks. */
@@ -366,6 +380,36 @@
         return `${off.length ? `Without head ${off.join(", ")}` : "All heads on"}: answers ${best[0]} and ${best[1]}, ${right ? "both right" : `right would be ${q.answers[0] + 1} and ${q.answers[1] + 1}`}.`;
       };
     },
+
+    /** data: {sizes, ticks, splits, basis, inputs: [{name, A}], curves: [{name, missed}]}: K stored weights, used in three ways. */
+    bank(panel, data) {
+      const n = data.inputs[0].A.length, axes = places(n), ways = data.curves.map((c) => c.name), side = 240;
+      const at = panel.slider("Stored K", { min: 0, max: data.sizes.length - 1, step: 1, value: 3, show: (k) => String(data.sizes[k]) });
+      const which = panel.choice("Sentence", data.inputs.map((input) => input.name));
+      const titles = ["computed A", ...ways].map((title) => stage(panel, title, side, 164));
+      const chart = stage(panel, "missed share, all routings, by K", 500, 190);
+      const x = (K) => 40 + 290 * Math.log(K) / Math.log(data.sizes.at(-1)), y = (share) => 150 - 130 * share;
+      return () => {
+        const K = data.sizes[at.value], A = data.inputs[which.value].A, rows = groupRows(n, Math.min(K, n));
+        const used = [nearest(wholeBank(data.splits[at.value]), A), A.map((row) => nearest(rows.map((r) => [r]), [row])[0]), addedUp(data.basis.slice(0, K), A)];
+        const off = used.map((M) => distance(A, M)), told = ways.map((way, w) => `${way}: ${number(off[w], 3)}`).join("; ");
+        [A, ...used].forEach((M, w) => heat(titles[w], M, w ? "W" : "A", axes, axes, w ? `${ways[w - 1]}, squared error ${number(off[w - 1], 3)}` : "Computed matrix", 1));
+        chart.clear(`With ${K} stored, the missed share over all routings is ${data.curves.map((c) => `${number(c.missed[at.value])} (${c.name})`).join(", ")}.`);
+        chart.put("path", { class: "axis", fill: "none", d: `M40 ${y(1)}V${y(0)}H330` });
+        for (const share of [0, 1]) chart.put("text", { x: 32, y: y(share) + 4, "text-anchor": "end" }, String(share));
+        for (const size of data.ticks) chart.put("text", { x: x(size), y: 168, "text-anchor": "middle" }, String(size));
+        chart.put("line", { class: "axis", x1: x(K), x2: x(K), y1: y(1.05), y2: y(0) });
+        data.curves.forEach((c, w) => {
+          chart.put("path", { class: "curve", "stroke-dasharray": ["none", "7 4", "2 4"][w], d: c.missed.map((m, k) => `${k ? "L" : "M"}${x(data.sizes[k])} ${y(m)}`).join("") });
+          chart.put("circle", { class: "share", cx: x(K), cy: y(c.missed[at.value]), r: 4 });
+          chart.put("path", { class: "curve", "stroke-dasharray": ["none", "7 4", "2 4"][w], d: `M345 ${30 + 24 * w}h30` });
+          chart.put("text", { x: 382, y: 34 + 24 * w }, c.name);
+        });
+        panel.table([matrixTable("Computed A", A, axes, axes), ...used.map((M, w) => matrixTable(`${ways[w]}, K = ${K}`, M, axes, axes)),
+          { caption: `K = ${K}`, columns: ["squared error here", "missed share, all routings"], rows: ways.map((way, w) => [way, off[w], data.curves[w].missed[at.value]]) }]);
+        return `K = ${K}. Squared error for this matrix: ${told}.`;
+      };
+    },
   };
 
   /** The corners of the convex hull, in order (Andrew's monotone chain). */
@@ -394,6 +438,7 @@
     svg{width:100%;height:auto;display:block;overflow:visible} text{fill:currentColor;font:13px system-ui,sans-serif}
     .strong{font-weight:600} line.A,line.W{fill:none;stroke-linecap:round} line.A{stroke:var(--A)} line.W{stroke:var(--W)}
     rect.A{fill:var(--A)} rect.W{fill:var(--W)} rect.negative{fill:var(--negative)} .frame{fill:none;stroke:currentColor}
+    .curve{fill:none;stroke:var(--W);stroke-width:2}
     .node{fill:currentColor} .axis{stroke:currentColor;stroke-opacity:.45} .query{stroke:var(--A);stroke-width:2.5}
     .hull{fill:var(--A);fill-opacity:.1;stroke:var(--A);stroke-opacity:.5} .share,.output{fill:var(--A)}
     .handle{fill:currentColor;fill-opacity:.15;stroke:currentColor;cursor:grab}
@@ -439,5 +484,5 @@
   const isLight = (colour) => { const [r, g, b] = colour.match(/[\d.]+/g).map(Number); return 0.3 * r + 0.59 * g + 0.11 * b > 128; };
 
   if (globalThis.customElements && !customElements.get("dynattn-live")) customElements.define("dynattn-live", LiveFigure);
-  if (typeof module === "object") module.exports = { add, answers, dot, embed, headWeights, hull, linear, matmul, softmax, times, tokenize, transpose, weights, withIndex };
+  if (typeof module === "object") module.exports = { add, addedUp, answers, distance, dot, embed, groupRows, headWeights, hull, linear, matmul, nearest, softmax, times, tokenize, transpose, weights, wholeBank, withIndex };
 })();
