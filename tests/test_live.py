@@ -356,6 +356,19 @@ DATA["bank"] = {
         {"name": "added", "missed": [1, 0.75, 0, 0]},
     ],
 }
+DATA["dial"] = {
+    "p": [0, 0.5, 1],
+    "layers": [
+        {"name": name, "kind": kind} for name, kind in (("none", ""), ("static", "W"), ("computed", "A"))
+    ],
+    "right": rng.uniform(size=(3, 3)).round(4).tolist(),
+    "best": [1, 0.64, 0.285],
+    "needed": np.eye(4)[rng.integers(4, size=(3, 4))].tolist(),
+    "matrices": [
+        {"name": name, "kind": kind, "M": rng.dirichlet(np.ones(4), size=(3, 4)).round(3).tolist()}
+        for name, kind in (("static", "W"), ("computed", "A"))
+    ],
+}
 CSP = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 
 
@@ -618,6 +631,37 @@ def check_bank(tab):
     )
 
 
+def check_dial(tab):
+    data, dial = DATA["dial"], figure(tab, "dial")
+    slider = dial.get_by_label("Share p of tokens that look")
+    for k in (2, 0, 1):
+        slider.fill(str(k))
+        found = tables(tab, "dial")
+        shows(found[0], np.transpose(data["right"]))
+        for table, M in zip(found[1:], (data["needed"], *(m["M"] for m in data["matrices"])), strict=True):
+            shows(table, M[k])
+        assert slider.get_attribute("aria-valuetext") == str(data["p"][k])
+        widths = dial.evaluate(
+            """figure => [...figure.shadowRoot.querySelector("svg").querySelectorAll("rect")].map(
+                bar => [bar.getAttribute("class"), Number(bar.getAttribute("width"))])"""
+        )
+        assert [kind for kind, _ in widths] == ["node", "W", "A"]
+        assert [width for _, width in widths] == pytest.approx([230 * value for value in data["right"][k]])
+        drawn = dial.evaluate(
+            """figure => [...figure.shadowRoot.querySelectorAll("svg")].slice(1).map(svg =>
+                [...svg.querySelectorAll("rect:not(.frame)")].map(cell => Number(cell.getAttribute("fill-opacity"))))"""
+        )
+        assert drawn == [sum(M[k], []) for M in (data["needed"], *(m["M"] for m in data["matrices"]))]
+        edge = dial.locator("line.query")
+        assert float(edge.get_attribute("x1")) == pytest.approx(178 + 230 * data["best"][k])
+    static, computed = data["right"][1][1:]
+    says(
+        tab,
+        "dial",
+        f"p = 0.5: static {static:.2f}; computed {computed:.2f}; the best without comparing is 0.64.",
+    )
+
+
 CHECKS = {
     name.removeprefix("check_"): check for name, check in list(globals().items()) if name.startswith("check_")
 }
@@ -649,6 +693,14 @@ DRAWN_MUTANTS = {
         "A.map((_, i) => A[0]).map((row) => nearest(",
     ),
     "all networks added up": ("bank", "data.basis.slice(0, K)", "data.basis"),
+    "bars that stand still": ("dial", "right = data.right[k]", "right = data.right[0]"),
+    "matrices that stand still": ("dial", "heat(area, M[k], kind", "heat(area, M[0], kind"),
+    "numbers of another p": (
+        "dial",
+        "p = ${data.p[k]}`, M[k], axes, axes))",
+        "p = ${data.p[k]}`, M[0], axes, axes))",
+    ),
+    "the first layer's numbers": ("dial", "number(right[names.indexOf(name)])", "number(right[0])"),
 }
 
 
@@ -716,6 +768,7 @@ TABS = [
     ("slider", "Training step"), ("combobox", "Sentence"), ("numbers", "training"),
     ("combobox", "Question"), *(("checkbox", f"Head {head}") for head in range(1, 5)), ("numbers", "heads"),
     ("slider", "Stored K"), ("combobox", "Sentence"), ("numbers", "bank"),
+    ("slider", "Share p of tokens that look"), ("numbers", "dial"),
 ]  # fmt: skip
 
 

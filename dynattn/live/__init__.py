@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 SCRIPT = (Path(__file__).parent / "live.js").read_text(encoding="utf-8")
-KINDS = ("networks", "drag", "transplant", "training", "heads", "bank")
+KINDS = ("networks", "drag", "transplant", "training", "heads", "bank", "dial")
 
 
 class Live:
