@@ -646,14 +646,14 @@ def check_dial(tab):
                 bar => [bar.getAttribute("class"), Number(bar.getAttribute("width"))])"""
         )
         assert [kind for kind, _ in widths] == ["node", "W", "A"]
-        assert [width for _, width in widths] == pytest.approx([230 * value for value in data["right"][k]])
+        assert [width for _, width in widths] == pytest.approx([150 * value for value in data["right"][k]])
         drawn = dial.evaluate(
             """figure => [...figure.shadowRoot.querySelectorAll("svg")].slice(1).map(svg =>
                 [...svg.querySelectorAll("rect:not(.frame)")].map(cell => Number(cell.getAttribute("fill-opacity"))))"""
         )
         assert drawn == [sum(M[k], []) for M in (data["needed"], *(m["M"] for m in data["matrices"]))]
-        edge = dial.locator("line.query")
-        assert float(edge.get_attribute("x1")) == pytest.approx(178 + 230 * data["best"][k])
+        edge = dial.locator("line.frame")
+        assert float(edge.get_attribute("x1")) == pytest.approx(148 + 150 * data["best"][k])
     static, computed = data["right"][1][1:]
     says(
         tab,

@@ -413,8 +413,8 @@
     /** data: {p, layers: [{name, kind}], right, best, needed, matrices: [{name, kind, M}]}: layers trained at each share p. */
     dial(panel, data) {
       const at = panel.slider("Share p of tokens that look", { min: 0, max: data.p.length - 1, step: 1, value: data.p.length >> 1, show: (k) => String(data.p[k]) });
-      const axes = places(data.needed[0].length), names = data.layers.map((layer) => layer.name), step = 21, left = 178, full = 230;
-      const bars = stage(panel, "right answers in new sentences", 460, step * names.length + 30);
+      const axes = places(data.needed[0].length), names = data.layers.map((layer) => layer.name), step = 21, left = 148, full = 150;
+      const bars = stage(panel, "right answers in new sentences", 340, step * names.length + 30);
       const areas = [{ name: "what this sentence asks for", kind: "A", M: data.needed }, ...data.matrices].map((m) => ({ ...m, area: stage(panel, m.name, 290, 236) }));
       return () => {
         const k = at.value, right = data.right[k], edge = left + full * data.best[k], low = step * names.length + 4;
@@ -424,9 +424,9 @@
           bars.put("rect", { class: kind || "node", x: left, y: step * l + 3, width: full * right[l], height: step - 6 });
           bars.put("text", { x: left + full + 8, y: step * l + 15 }, number(right[l]));
         });
-        bars.put("line", { class: "query", x1: edge, x2: edge, y1: 0, y2: low });
+        bars.put("line", { class: "frame", x1: edge, x2: edge, y1: 0, y2: low });
         bars.put("text", { x: left + full, y: low + 16, "text-anchor": "end" }, `best without comparing: ${number(data.best[k])}`);
-        for (const { area, name, kind, M } of areas) heat(area, M[k], kind, axes, axes, `${name}, p = ${data.p[k]}`, 1);
+        for (const { area, name, kind, M } of areas) heat(area, M[k], kind, axes, null, `${name}, p = ${data.p[k]}`, 1);
         panel.table([{ caption: "Right answers, by p", columns: data.p.map((p) => `p = ${p}`), rows: names.map((name, l) => [name, ...data.right.map((of) => of[l])]) },
           ...areas.map(({ name, M }) => matrixTable(`${name}, p = ${data.p[k]}`, M[k], axes, axes))]);
         return `p = ${data.p[k]}: ${data.matrices.map(({ name }) => `${name} ${number(right[names.indexOf(name)])}`).join("; ")}; the best without comparing is ${number(data.best[k])}.`;
