@@ -1,5 +1,7 @@
 """Seeded generators of the book's synthetic tasks: each returns inputs and targets, and needs a torch.Generator."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -169,3 +171,61 @@ def content_or_place(
     wanted = names[sentence, wants] * looks[..., None]
     x = torch.cat([names, wanted, F.one_hot(values, classes)], dim=-1)
     return x, values[sentence, sources], sources
+
+
+# ---- chapter 8
+
+
+def regressions(samples: int, n: int, d: int, generator: torch.Generator, scale: float = 1.0):
+    """Every sentence has an unknown vector u of its own and n examples of the rule y = u x (chapter 8).
+
+    Entries of u are normal with variance 1/d, so that y has variance scale^2.
+
+    Args:
+        samples, n, d: sentences, examples in each, and the width of x.
+        generator: draws everything.
+        scale: standard deviation of the entries of x.
+
+    Returns:
+        ((examples, asked), answers): examples (samples, n, d + 1), each an x with its y; asked (samples, d + 1), an x
+        with 0 in the place of y; answers (samples,), its y.
+
+    Raises:
+        ValueError: a size below 1, or scale is not a finite number above 0.
+    """
+    for name, value in (("samples", samples), ("n", n), ("d", d)):
+        require_positive_int(name, value)
+    if not 0 < scale < math.inf:
+        raise ValueError(f"scale: got {scale}, expected a finite number above 0")
+    x = scale * torch.randn(samples, n + 1, d, generator=generator)
+    u = torch.randn(samples, d, 1, generator=generator) / d**0.5
+    tokens = torch.cat([x, x @ u], dim=-1)
+    answers = tokens[:, -1, -1].clone()
+    tokens[:, -1, -1] = 0
+    return (tokens[:, :-1], tokens[:, -1]), answers
+
+
+def languages(samples: int, n: int, letters: int, generator: torch.Generator):
+    """Texts, each in a language of its own: a Markov chain over a few letters (chapter 8).
+
+    Row a of a language's table holds the probability of each letter after letter a. Rows are drawn so that every row
+    of probabilities is equally likely (a Dirichlet distribution with all parameters 1). The first letter is any.
+
+    Returns:
+        (texts, tables): texts (samples, n), the letters' numbers; tables (samples, letters, letters), rows sum to 1.
+
+    Raises:
+        ValueError: a size below 1.
+    """
+    for name, value in (("samples", samples), ("n", n), ("letters", letters)):
+        require_positive_int(name, value)
+    luck = torch.rand(samples, letters, letters, generator=generator, dtype=torch.float64)
+    waits = -luck.clamp_min(1e-300).log()  # exponential; divided by their sum, they are a Dirichlet row
+    tables = (waits / waits.sum(-1, keepdim=True)).float()
+    texts = torch.empty(samples, n, dtype=torch.long)
+    texts[:, 0] = torch.randint(letters, (samples,), generator=generator)
+    luck, text = torch.rand(samples, n, 1, generator=generator), torch.arange(samples)
+    below = tables.cumsum(-1)[..., :-1]  # the letter is the number of these that the luck exceeds
+    for i in range(1, n):
+        texts[:, i] = (luck[:, i] > below[text, texts[:, i - 1]]).sum(-1)
+    return texts, tables
