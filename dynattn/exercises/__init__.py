@@ -5,7 +5,7 @@ Most judges compare the answer with a reference on several inputs and, where it 
 people make, so that the diagnosis can name the one that was made.
 """
 
-from dynattn.exercises import chapter1, chapter2, chapter3, chapter4, chapter5, chapter7, chapter8
+from dynattn.exercises import chapter1, chapter2, chapter3, chapter4, chapter5, chapter6, chapter7, chapter8
 from dynattn.exercises._judging import CheckFailed, NotAttempted, blank
 
 _JUDGES = {
@@ -14,6 +14,7 @@ _JUDGES = {
     **chapter3.JUDGES,
     **chapter4.JUDGES,
     **chapter5.JUDGES,
+    **chapter6.JUDGES,
     **chapter7.JUDGES,
     **chapter8.JUDGES,
 }
