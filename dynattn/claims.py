@@ -134,20 +134,21 @@ def page(records: list[dict]) -> str:
         "# The claims of this book\n\n"
         f"{_MADE}\n\n"
         "Every claim is an assertion in its chapter; a chapter fails, and so does the book, when one of its claims "
-        f"does not hold. For this table all chapters ran under {seeds} seed{'s' * (seeds > 1)}. *Worst* is the "
-        "value with the smallest margin to its bound over all of them.\n\n"
+        f"does not hold. For these tables all chapters ran under {seeds} seed{'s' * (seeds > 1)}. *Measured* is the value "
+        "at seed 0, and after it stands the bound that every seed must keep. *Worst* is the value with the smallest margin "
+        "to its bound over all seeds, and after it stands that margin.\n\n"
         "The thesis is that attention is a linear layer whose weights are computed from the input, and that this is "
         f"what attention adds. {count['supports']} claims *support* it and {count['limits']} *limit* it. "
         f"{count['identity']} are *identities*: true by algebra, so that the check is one of the code.\n"
         + "".join(
-            f"\n## Chapter {chapter}\n\n{_HEAD}" + "".join(rows[number] + "\n" for number in numbers)
+            f"\n## Chapter {chapter}\n\n" + _table([rows[number] for number in numbers]) + "\n"
             for chapter, numbers in groupby(rows, key=lambda number: number.split(".")[0])
         )
     )
 
 
 def verdict(template: str, records: list[dict]) -> str:
-    """The book's page of verdicts: the template, with each line ``{claims 5.1 5.3}`` replaced by these claims' table.
+    """The book's page of verdicts: the template, with each line ``{claims 5.1 5.3}`` replaced by these claims' rows.
 
     Raises:
         ValueError: as :func:`page`; or the template names a claim that has no record.
@@ -158,20 +159,21 @@ def verdict(template: str, records: list[dict]) -> str:
         numbers = match[1].split()
         if missing := [number for number in numbers if number not in rows]:
             raise ValueError(f"template: got claims {', '.join(missing)}, expected some of the records'")
-        return _HEAD + "\n".join(rows[number] for number in numbers)
+        return _table([rows[number] for number in numbers])
 
     title, _, text = template.partition("\n\n")
     return f"{title}\n\n{_MADE}\n\n" + re.sub(r"(?m)^\{claims ([\d. ]+)\}$", table, text)
 
 
 _MADE = "<!-- Made by `make claims`; do not edit. -->"
-_HEAD = (
-    "| Claim | What is claimed | Measured, seed 0 | Bound | Worst over seeds | Its margin | Kind |\n"
-    "|---|---|---|---|---|---|---|\n"
-)
 
 
-def _rows(records: list[dict]) -> dict[str, str]:
+def _table(rows: list[list[str]]) -> str:
+    head = ["Claim", "What is claimed", "Measured, bound", "Worst, margin", "Kind"]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
+
+
+def _rows(records: list[dict]) -> dict[str, list[str]]:
     """For each claim, in the order of the numbers, its row in the table."""
     if not records:
         raise ValueError("records: got none, expected those of at least seed 0")
@@ -190,10 +192,13 @@ def _rows(records: list[dict]) -> dict[str, str]:
         ):
             raise ValueError(f"claim {number}: got different sentences for different seeds, expected one")
         worst = min(of_claim.values(), key=margin)
-        rows[number] = (
-            f"| {number} | {first['statement']} | {show(first['measured'])} | {bounds(first)} "
-            f"| {show(worst['measured'])} | {show(margin(worst))} | {first['thesis']} |"
-        )
+        rows[number] = [
+            number,
+            first["statement"],
+            f"**{show(first['measured'])}**, {bounds(first)}",
+            f"{show(worst['measured'])}, {show(margin(worst))}",
+            first["thesis"],
+        ]
     return rows
 
 

@@ -150,12 +150,12 @@ def test_the_page_gives_the_value_at_seed_0_and_the_worst_over_all():
     ]
     (row,) = [line for line in rows if line.startswith("| 1.1 ")]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells == ["1.1", "Statement 1.1", "0.5", "at least 0.25", "0.3", "0.05", "supports"]
+    assert cells == ["1.1", "Statement 1.1", "**0.5**, at least 0.25", "0.3, 0.05", "supports"]
 
 
 def test_the_worst_is_by_margin_not_by_size():
     records = [record(at_least=None, at_most=0.6), record(seed=1, measured=0.1, at_least=None, at_most=0.6)]
-    assert "| 0.5 | at most 0.6 | 0.5 | 0.1 |" in page(records)
+    assert "| **0.5**, at most 0.6 | 0.5, 0.1 |" in page(records)
 
 
 def test_claims_are_ordered_as_numbers():

@@ -8,6 +8,8 @@ people make, so that the diagnosis can name the one that was made.
 from dynattn.exercises import chapter1, chapter2, chapter3, chapter4, chapter5, chapter6, chapter7, chapter8
 from dynattn.exercises._judging import CheckFailed, NotAttempted, blank
 
+__all__ = ["CheckFailed", "check"]
+
 _JUDGES = {
     **chapter1.JUDGES,
     **chapter2.JUDGES,
