@@ -46,6 +46,22 @@ def same_as(
     return judge
 
 
+def misjudges(answer, cases, times: int = 1) -> str | None:
+    """The diagnosis of the first case that an answer which is itself a test gets wrong, or None.
+
+    ``cases`` are (what it is given, whether it should say yes, diagnosis); each is tried so many times, since a test
+    may draw at random.
+    """
+    for case, yes, diagnosis in cases:
+        for _ in range(times):
+            said = call(answer, (case,))
+            if said.numel() != 1:
+                return f"return True or False, not a tensor of shape {tuple(said.shape)}."
+            if bool(said) != yes:
+                return diagnosis
+    return None
+
+
 def call(answer, arguments):
     """Run an answer on copies of the arguments, and make a float64 tensor of what it returns."""
     copies = [a.clone() if isinstance(a, torch.Tensor) else a for a in arguments]

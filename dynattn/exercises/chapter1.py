@@ -2,7 +2,7 @@
 
 import torch
 
-from dynattn.exercises._judging import call, normal, same_as
+from dynattn.exercises._judging import misjudges, normal, same_as
 from dynattn.static import best_static_weights
 
 
@@ -60,13 +60,7 @@ def _judge_linearity_test(answer):
             "your test takes sorting for linear: compare f(x + y) with f(x) + f(y).",
         ),
     )
-    for f, linear, diagnosis in functions:
-        said = call(answer, (f,))
-        if said.numel() != 1:
-            return f"return True or False, not a tensor of shape {tuple(said.shape)}."
-        if bool(said) != linear:
-            return diagnosis
-    return None
+    return misjudges(answer, functions)
 
 
 JUDGES = {

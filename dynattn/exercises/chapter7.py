@@ -5,7 +5,7 @@ import math
 import torch
 
 from dynattn.attention import attention
-from dynattn.exercises._judging import call, normal, run, same_as, tensor
+from dynattn.exercises._judging import misjudges, normal, run, same_as, tensor
 
 
 def _lead(share=lambda p: p / (1 - p), others=lambda n, m: n - m, wanted=lambda m: m):
@@ -42,14 +42,7 @@ def _judge_blindness_test(answer):
         (lambda x: torch.cat([x[:-2].mean(0, keepdim=True).expand(len(x) - 2, -1), x[-2:]]), False, "your test takes a layer "
          "for blind in which only the last two tokens are treated in another way: shuffle all of them, and more than once."),
     )  # fmt: skip
-    for layer, blind, diagnosis in layers:
-        for _ in range(3):  # a test may draw at random
-            said = call(answer, (layer,))
-            if said.numel() != 1:
-                return f"return True or False, not a tensor of shape {tuple(said.shape)}."
-            if bool(said) != blind:
-                return diagnosis
-    return None
+    return misjudges(answer, layers, times=3)
 
 
 def _nearest_shares(T):
