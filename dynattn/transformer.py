@@ -1,0 +1,268 @@
+"""Chapters 9 to 11: the Transformer, blocks of a computed half, attention, and a static half, the MLP."""
+
+import math
+
+import torch
+from torch import nn
+
+from dynattn._checks import require_bool, require_positive_int, shape_of
+from dynattn.attention import MultiHeadAttention
+
+
+class Block(nn.Module):
+    """One layer of a Transformer: attention mixes the tokens, then an MLP works on each token by itself.
+
+    Each half adds to its input (a residual connection) and has a LayerNorm: before it, as in GPT-2,
+    ``x + half(norm(x))``, or after the sum, as in the first Transformer and in BERT, ``norm(x + half(x))``.
+    The MLP is static: d_model -> d_mlp -> d_model, with a GELU between, the same for every token and input.
+
+    Args:
+        d_model: width of a token.
+        n_heads: number of heads, a divisor of d_model.
+        d_mlp: width of the MLP's hidden layer; ``4 * d_model`` if None.
+        causal: whether token i may look only at tokens 0..i.
+        norm_first: LayerNorm before each half (True) or after each sum (False).
+        eps: what LayerNorm adds to the variance.
+
+    Raises:
+        TypeError, ValueError: as :class:`~dynattn.attention.MultiHeadAttention`.
+
+    Source: Vaswani et al. 2017, section 3.1; Radford et al. 2019, section 2.3 (the norm first).
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int,
+        d_mlp: int | None = None,
+        *,
+        causal: bool = False,
+        norm_first: bool = True,
+        eps: float = 1e-5,
+    ):
+        super().__init__()
+        require_bool("norm_first", norm_first)
+        self.norm_first = norm_first
+        self.attention = MultiHeadAttention(d_model, n_heads, causal=causal)
+        d_mlp = 4 * d_model if d_mlp is None else d_mlp
+        require_positive_int("d_mlp", d_mlp)
+        self.mlp = nn.Sequential(nn.Linear(d_model, d_mlp), nn.GELU(), nn.Linear(d_mlp, d_model))
+        self.norm_attention = nn.LayerNorm(d_model, eps=eps)
+        self.norm_mlp = nn.LayerNorm(d_model, eps=eps)
+
+    def forward(self, x, mask=None, edit=None):
+        """x (..., n, d_model) -> (..., n, d_model).
+
+        Args:
+            x: tokens (..., n, d_model).
+            mask: as in :class:`~dynattn.attention.MultiHeadAttention`.
+            edit: a function of the computed weights A (..., n_heads, n, n) that returns the weights to use.
+        """
+        if self.norm_first:
+            x = x + self._mixed(self.norm_attention(x), mask, edit)
+            return x + self.mlp(self.norm_mlp(x))
+        x = self.norm_attention(x + self._mixed(x, mask, edit))
+        return self.norm_mlp(x + self.mlp(x))
+
+    def _mixed(self, x, mask, edit):
+        if edit is None:
+            return self.attention(x, mask=mask)
+        return self.attention.mix(edit(self.attention.weights(x, mask=mask)), x)
+
+
+class _Stack(nn.Module):
+    """What :class:`GPT` and :class:`Encoder` share: features for tokens and places, and blocks one on the other."""
+
+    def __init__(self, vocabulary, context, d_model, n_heads, n_layers, d_mlp, **block):
+        super().__init__()
+        for name, value in {
+            "vocabulary": vocabulary,
+            "context": context,
+            "d_model": d_model,
+            "n_layers": n_layers,
+        }.items():
+            require_positive_int(name, value)
+        self.vocabulary, self.context = vocabulary, context
+        self.tokens = nn.Embedding(vocabulary, d_model)
+        self.places = nn.Embedding(context, d_model)
+        self.blocks = nn.ModuleList(Block(d_model, n_heads, d_mlp, **block) for _ in range(n_layers))
+
+    def weights(self, ids: torch.Tensor, **present) -> torch.Tensor:
+        """The computed weights of every layer, A (..., n_layers, n_heads, n, n); arguments as in ``forward``."""
+        found = []
+
+        def keep(layer, A):
+            found.append(A)
+            return A
+
+        self(ids, edit=keep, **present)
+        return torch.stack(found, dim=-4)
+
+    def mix(self, A: torch.Tensor, ids: torch.Tensor, **present) -> torch.Tensor:
+        """The model's output with given weights A (..., n_layers, n_heads, n, n) in place of its own."""
+        expected = (len(self.blocks), self.blocks[0].attention.n_heads, ids.shape[-1], ids.shape[-1])
+        if shape_of(A)[-4:] != expected:
+            raise ValueError(f"A: got shape {shape_of(A)}, expected (..., {', '.join(map(str, expected))})")
+        return self(ids, edit=lambda layer, own: A[..., layer, :, :, :], **present)
+
+    def _features(self, ids):
+        if not isinstance(ids, torch.Tensor):
+            raise TypeError(f"ids: got {type(ids).__name__}, expected a torch.Tensor")
+        if ids.dtype not in (torch.int64, torch.int32):
+            raise TypeError(f"ids: got dtype {ids.dtype}, expected torch.int64")
+        if ids.dim() < 1 or not 1 <= ids.shape[-1] <= self.context or ids.numel() == 0:
+            expected = f"(..., n) with n from 1 to the context of {self.context}"
+            raise ValueError(f"ids: got shape {shape_of(ids)}, expected {expected}")
+        low, high = ids.aminmax()
+        if low < 0 or high >= self.vocabulary:
+            raise ValueError(
+                f"ids: got numbers from {low} to {high}, expected 0 to {self.vocabulary - 1}, the vocabulary"
+            )
+        return self.tokens(ids) + self.places.weight[: ids.shape[-1]]
+
+    def _through(self, x, mask, edit):
+        for layer, block in enumerate(self.blocks):
+            x = block(x, mask, edit and (lambda A, layer=layer: edit(layer, A)))
+        return x
+
+
+class GPT(_Stack):
+    """A decoder-only Transformer: from the tokens so far, a score for each token that could come next.
+
+    Learned features for the token and for its place are added; then ``n_layers`` causal blocks, a LayerNorm,
+    and a readout that shares its matrix with the tokens' features.
+
+    Args:
+        vocabulary: number of different tokens.
+        context: the most tokens that it can look at.
+        d_model, n_heads, n_layers: its sizes; d_mlp is ``4 * d_model`` if None.
+
+    Raises:
+        TypeError, ValueError: a size that is not a positive int, or heads that don't divide d_model.
+
+    Source: Radford et al. 2019 (GPT-2), with its scaling of the residual layers at the start, 1/sqrt(2 n_layers).
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        context: int,
+        d_model: int,
+        n_heads: int,
+        n_layers: int,
+        d_mlp: int | None = None,
+    ):
+        super().__init__(vocabulary, context, d_model, n_heads, n_layers, d_mlp, causal=True)
+        self.norm = nn.LayerNorm(d_model)
+        for module in self.modules():
+            if isinstance(module, (nn.Linear, nn.Embedding)):
+                nn.init.normal_(module.weight, std=0.02)
+                if isinstance(module, nn.Linear):
+                    nn.init.zeros_(module.bias)
+        for block in self.blocks:  # what each half adds to the tokens
+            for last in (block.attention.W_O, block.mlp[-1]):
+                nn.init.normal_(last.weight, std=0.02 / math.sqrt(2 * n_layers))
+
+    def forward(self, ids: torch.Tensor, edit=None) -> torch.Tensor:
+        """Scores (logits) for the token after each token.
+
+        Args:
+            ids: tokens (..., n), integers below ``vocabulary``, n at most ``context``.
+            edit: called as ``edit(layer, A)`` with each layer's computed weights A (..., n_heads, n, n), layers
+                from 0; the layer uses what it returns. None: the weights are not even stored.
+
+        Returns:
+            (..., n, vocabulary).
+
+        Raises:
+            TypeError, ValueError: tokens that are not integers of the vocabulary, or too many of them.
+        """
+        x = self._through(self._features(ids), None, edit)
+        return self.norm(x) @ self.tokens.weight.T
+
+    @torch.no_grad()
+    def generate(
+        self, ids: torch.Tensor, steps: int, generator: torch.Generator, temperature: float = 1.0
+    ) -> torch.Tensor:
+        """Continue each row of ids: draw the next token from softmax(logits / temperature), ``steps`` times.
+
+        Args:
+            ids: tokens (batch, n); of more than ``context`` it looks at the last.
+            steps: how many tokens to add.
+            generator: of the random draws, on the device of ids.
+            temperature: above 0; below 1 it keeps to the likelier tokens.
+
+        Returns:
+            (batch, n + steps).
+
+        Raises:
+            ValueError: a temperature that is not above 0, or ids that are not (batch, n).
+        """
+        require_positive_int("steps", steps)
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"temperature: got {temperature}, expected a finite number above 0")
+        if ids.dim() != 2:
+            raise ValueError(f"ids: got shape {shape_of(ids)}, expected (batch, n)")
+        for _ in range(steps):
+            logits = self(ids[:, -self.context :])[:, -1]
+            drawn = torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)
+            ids = torch.cat([ids, drawn], dim=1)
+        return ids
+
+
+class Encoder(_Stack):
+    """An encoder of BERT's kind: every token looks at every other; features for each token come out.
+
+    Learned features for the token and for its place are added and normalised; then ``n_layers`` blocks with
+    the norm after each sum. BERT's third feature, which of two texts a token belongs to, is the same for all
+    tokens of one text, and can be kept in those of the places.
+
+    Args:
+        vocabulary, context, d_model, n_heads, n_layers, d_mlp: as in :class:`GPT`.
+        eps: what LayerNorm adds to the variance; 1e-12 in BERT.
+
+    Raises:
+        TypeError, ValueError: as :class:`GPT`.
+
+    Source: Devlin et al. 2019 (BERT), section 3.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        context: int,
+        d_model: int,
+        n_heads: int,
+        n_layers: int,
+        d_mlp: int | None = None,
+        eps: float = 1e-12,
+    ):
+        super().__init__(vocabulary, context, d_model, n_heads, n_layers, d_mlp, norm_first=False, eps=eps)
+        self.norm = nn.LayerNorm(d_model, eps=eps)
+
+    def forward(self, ids: torch.Tensor, edit=None, present: torch.Tensor | None = None) -> torch.Tensor:
+        """Features for each token.
+
+        Args:
+            ids: tokens (..., n).
+            edit: as in :meth:`GPT.forward`.
+            present: (..., n), True where there is a token and False where a shorter text is filled up; None if
+                all are there.
+
+        Returns:
+            (..., n, d_model); those of filled places mean nothing.
+
+        Raises:
+            TypeError, ValueError: as :meth:`GPT.forward`; present is not boolean or not of the shape of ids; a
+                text without tokens.
+        """
+        x = self.norm(self._features(ids))
+        mask = None
+        if present is not None:
+            if not isinstance(present, torch.Tensor) or present.dtype != torch.bool:
+                got = present.dtype if isinstance(present, torch.Tensor) else type(present).__name__
+                raise TypeError(f"present: got {got}, expected a torch.Tensor of torch.bool")
+            if present.shape != ids.shape:
+                raise ValueError(f"present: got shape {shape_of(present)}, expected {shape_of(ids)}, as ids")
+            mask = present[..., None, None, :]
+        return self._through(x, mask, edit)
