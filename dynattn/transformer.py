@@ -210,6 +210,46 @@ class GPT(_Stack):
         return ids
 
 
+def export(model: GPT, vocabulary: str) -> tuple[dict, bytes]:
+    """A model's learned parameters as bytes, and how to read them: what the live figure ``gpt`` computes with.
+
+    Args:
+        model: its parameters may have any floating-point dtype; the readout is the tokens' features, stored once.
+        vocabulary: the character of each token, in order.
+
+    Returns:
+        (layout, payload). layout holds ``n_layers``, ``n_heads``, ``context``, ``d_model``, ``vocabulary`` and
+        ``parameters``, a list of [name, shape]: (vocabulary, d_model) for ``tokens.weight``, (out, in) for
+        matrices, (out,) for biases and norms. payload holds these one after the other, row by row, as
+        little-endian float16, 2 bytes a number.
+
+    Raises:
+        TypeError: a vocabulary that is not a str.
+        ValueError: a vocabulary that has not one different character for each token, or a parameter that float16
+            cannot hold.
+    """
+    if not isinstance(vocabulary, str):
+        raise TypeError(f"vocabulary: got {type(vocabulary).__name__}, expected a str")
+    if not len(vocabulary) == len(set(vocabulary)) == model.vocabulary:
+        raise ValueError(
+            f"vocabulary: got {len(vocabulary)} characters, {len(set(vocabulary))} of them different, "
+            f"expected {model.vocabulary}, one for each token"
+        )
+    parts = {name: parameter.detach().cpu().half() for name, parameter in model.named_parameters()}
+    for name, part in parts.items():
+        if not part.isfinite().all():
+            raise ValueError(f"model: got {name} with a number beyond float16, expected at most 65504")
+    layout = {
+        "n_layers": len(model.blocks),
+        "n_heads": model.blocks[0].attention.n_heads,
+        "context": model.context,
+        "d_model": model.tokens.embedding_dim,
+        "vocabulary": vocabulary,
+        "parameters": [[name, list(part.shape)] for name, part in parts.items()],
+    }
+    return layout, b"".join(part.numpy().astype("<f2").tobytes() for part in parts.values())
+
+
 class Encoder(_Stack):
     """An encoder of BERT's kind: every token looks at every other; features for each token come out.
 
