@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from dynattn._checks import require_bool, require_positive_int, shape_of
+from dynattn._checks import require_bool, require_positive_int, require_tensor, shape_of
 from dynattn.attention import MultiHeadAttention
 
 
@@ -100,7 +100,9 @@ class _Stack(nn.Module):
 
     def mix(self, A: torch.Tensor, ids: torch.Tensor, **present) -> torch.Tensor:
         """The model's output with given weights A (..., n_layers, n_heads, n, n) in place of its own."""
-        expected = (len(self.blocks), self.blocks[0].attention.n_heads, ids.shape[-1], ids.shape[-1])
+        require_tensor("A", A)
+        n = self._features(ids).shape[-2]
+        expected = (len(self.blocks), self.blocks[0].attention.n_heads, n, n)
         if shape_of(A)[-4:] != expected:
             raise ValueError(f"A: got shape {shape_of(A)}, expected (..., {', '.join(map(str, expected))})")
         return self(ids, edit=lambda layer, own: A[..., layer, :, :, :], **present)
@@ -121,6 +123,10 @@ class _Stack(nn.Module):
         return self.tokens(ids) + self.places.weight[: ids.shape[-1]]
 
     def _through(self, x, mask, edit):
+        if edit is not None and not callable(edit):
+            raise TypeError(
+                f"edit: got {type(edit).__name__}, expected a function of a layer's number and its A"
+            )
         for layer, block in enumerate(self.blocks):
             x = block(x, mask, edit and (lambda A, layer=layer: edit(layer, A)))
         return x
@@ -201,6 +207,8 @@ class GPT(_Stack):
         require_positive_int("steps", steps)
         if not 0 < temperature < math.inf:
             raise ValueError(f"temperature: got {temperature}, expected a finite number above 0")
+        if not isinstance(ids, torch.Tensor):
+            raise TypeError(f"ids: got {type(ids).__name__}, expected a torch.Tensor")
         if ids.dim() != 2:
             raise ValueError(f"ids: got shape {shape_of(ids)}, expected (batch, n)")
         for _ in range(steps):
@@ -304,5 +312,7 @@ class Encoder(_Stack):
                 raise TypeError(f"present: got {got}, expected a torch.Tensor of torch.bool")
             if present.shape != ids.shape:
                 raise ValueError(f"present: got shape {shape_of(present)}, expected {shape_of(ids)}, as ids")
+            if not present.any(-1).all():
+                raise ValueError("present: got a text without tokens, expected at least one in each")
             mask = present[..., None, None, :]
         return self._through(x, mask, edit)

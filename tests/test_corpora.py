@@ -1,0 +1,96 @@
+"""Real text: names in many languages from CLDR, and the sentences written for the book."""
+
+from collections import Counter
+
+import pytest
+import torch
+from helpers import refuses
+
+from dynattn import corpora, pretrained
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def pools():
+    return {language: corpora.names(language) for language in corpora.LANGUAGES}
+
+
+def test_names_are_those_of_the_language(pools):
+    assert "deutsch" in pools["de"] and "german" in pools["en"] and "saksa" in pools["fi"]
+    for language, pool in pools.items():
+        assert len(pool) > 700, language
+        assert pool == sorted(set(pool)) and all(
+            name == name.lower() and corpora.END not in name for name in pool
+        )
+    assert pools["de"] != pools["en"]
+
+
+def test_names_refuse_what_is_no_language():
+    for wrong in ("xx", "not a code", "", None, 3):
+        refuses(lambda wrong=wrong: corpora.names(wrong), ValueError, "language")
+
+
+def test_split_keeps_names_out_of_every_language(pools):
+    training, held_out = corpora.split(pools, generator(), share=0.2)
+    known = {name for pool in training.values() for name in pool}
+    kept = {name for pool in held_out.values() for name in pool}
+    assert not known & kept
+    assert abs(len(kept) / len(known | kept) - 0.2) < 1e-3
+    for language, pool in pools.items():
+        assert sorted(training[language] + held_out[language]) == pool
+    again, _ = corpora.split(pools, generator(), share=0.2)
+    other, _ = corpora.split(pools, generator(1), share=0.2)
+    assert again == training != other
+    for wrong in (0, 1, -0.1, 2, 1e-9):
+        refuses(lambda wrong=wrong: corpora.split(pools, generator(), share=wrong), ValueError, "share")
+
+
+def test_characters_there_and_back():
+    characters = corpora.Characters(["abc", "cä"])
+    assert characters.characters == ";abcä" and len(characters) == 5
+    ids = characters.encode("bä;a")
+    assert ids.tolist() == [2, 4, 0, 1] and ids.dtype == torch.int64
+    assert characters.decode(ids) == "bä;a"
+    assert characters.encode("").shape == (0,) and characters.encode("").dtype == torch.int64
+    assert "'x'" in refuses(lambda: characters.encode("axb"), ValueError, "text")
+
+
+def test_sequences_hold_names_of_one_language():
+    pools = {"one": ["ab", "b", "abab"], "two": ["x", "yx"]}
+    characters = corpora.Characters(name for pool in pools.values() for name in pool)
+    ids, languages = corpora.sequences(pools, characters, 400, 24, generator())
+    assert ids.shape == (400, 24) and languages.shape == (400,)
+    seen = Counter()
+    for row, language in zip(ids, languages):
+        first, *names, last = characters.decode(row).split(corpora.END)
+        pool = list(pools.values())[language]
+        assert first == "" and set(names) <= set(pool) and any(name.startswith(last) for name in [*pool, ""])
+        seen.update(names)
+    assert 150 < languages.sum() < 250
+    assert max(seen[name] for name in pools["one"]) < 1.3 * min(seen[name] for name in pools["one"])
+    again, _ = corpora.sequences(pools, characters, 400, 24, generator())
+    assert torch.equal(ids, again)
+    refuses(lambda: corpora.sequences({"one": []}, characters, 4, 8, generator()), ValueError, "pools")
+
+
+def test_paraphrases_are_what_the_chapter_says():
+    pairs = corpora.paraphrases()
+    genres = Counter(pair.genre for pair in pairs)
+    assert len(pairs) >= 200 and len(genres) >= 5 and len(set(genres.values())) == 1
+    assert len({Counter(pair.genre for pair in pairs if pair.trap)[genre] for genre in genres}) == 1
+    texts = [text for pair in pairs for text in pair[1:] if text]
+    assert len(set(texts)) == len(texts)
+    assert all(
+        text.isascii() and text.endswith(".") and text.count(".") == 1 and text == text.strip()
+        for text in texts
+    )
+    _, tokenizer = pretrained.minilm()
+    ids, present = pretrained.tokenize(tokenizer, texts)
+    assert ids.shape == (len(texts), 16) and present.all(), "every text has the same length"
+    pieces = dict(zip(texts, ids.sort().values.tolist()))
+    traps = [pair for pair in pairs if pair.trap]
+    assert len(traps) >= 50
+    assert all(pieces[pair.trap] == pieces[pair.sentence] != pieces[pair.paraphrase] for pair in traps)
