@@ -1,10 +1,13 @@
-"""Measure the attention layers against torch's own: ``make bench``, or ``python tests/bench.py --help``.
+"""Measure the attention layers and the small GPT against torch's own: ``make bench``, or ``python tests/bench.py --help``.
 
 Forward and backward pass of self-attention, float32. All variants hold the same parameters and run
 interleaved, in an order drawn anew each round, so that a busy machine slows all of them alike; a figure is
 the median, over the rounds, of the ratio to the reference of the same round. Memory is the most that torch
 holds at one moment of a pass, beyond the parameters and the input. Time is the processor's for one thread, which
 others on the machine hardly disturb, and the wall clock's for more: believe those on an idle machine only.
+
+The GPT is measured by whole training steps, AdamW's included, against the same model written with nothing but
+torch's own layers and functions, one matrix for queries, keys and values, as nanoGPT has it.
 """
 
 import argparse
@@ -21,8 +24,11 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from dynattn.attention import MultiHeadAttention, SingleHeadAttention
+from dynattn.transformer import GPT
 
 BATCH, D_MODEL, N_HEADS = 8, 256, 8
+SMALL_GPT = {"vocabulary": 80, "context": 128, "d_model": 128, "n_heads": 4, "n_layers": 4}
+GPT_BATCH = 32
 
 
 class Bare(nn.Module):
@@ -44,6 +50,56 @@ class Bare(nn.Module):
             .reshape(batch, n, -1)
         )
         return self.layer.W_O(y) if hasattr(self.layer, "W_O") else y
+
+
+class PlainBlock(nn.Module):
+    """A GPT's block from torch's own parts, without a check."""
+
+    def __init__(self, d_model: int, n_heads: int):
+        super().__init__()
+        self.n_heads = n_heads
+        self.norm_1, self.norm_2 = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
+        self.qkv, self.out = nn.Linear(d_model, 3 * d_model), nn.Linear(d_model, d_model)
+        self.mlp = nn.Sequential(nn.Linear(d_model, 4 * d_model), nn.GELU(), nn.Linear(4 * d_model, d_model))
+
+    def forward(self, x):
+        batch, n, d_model = x.shape
+        heads = (
+            t.view(batch, n, self.n_heads, -1).transpose(1, 2) for t in self.qkv(self.norm_1(x)).chunk(3, -1)
+        )
+        y = F.scaled_dot_product_attention(*heads, is_causal=True)
+        x = x + self.out(y.transpose(1, 2).reshape(batch, n, d_model))
+        return x + self.mlp(self.norm_2(x))
+
+
+class PlainGPT(nn.Module):
+    """The reference for training: the same model as ``GPT``."""
+
+    def __init__(self, vocabulary, context, d_model, n_heads, n_layers):
+        super().__init__()
+        self.tokens, self.places = nn.Embedding(vocabulary, d_model), nn.Embedding(context, d_model)
+        self.blocks = nn.Sequential(*(PlainBlock(d_model, n_heads) for _ in range(n_layers)))
+        self.norm = nn.LayerNorm(d_model)
+
+    def forward(self, ids):
+        x = self.blocks(self.tokens(ids) + self.places.weight[: ids.shape[-1]])
+        return F.linear(self.norm(x), self.tokens.weight)
+
+    def load(self, model: GPT):
+        """Take over the learned parameters of ours."""
+        with torch.no_grad():
+            for mine, other in zip(self.blocks, model.blocks, strict=True):
+                attention = other.attention
+                mine.out.load_state_dict(attention.W_O.state_dict())
+                mine.mlp.load_state_dict(other.mlp.state_dict())
+                mine.norm_1.load_state_dict(other.norm_attention.state_dict())
+                mine.norm_2.load_state_dict(other.norm_mlp.state_dict())
+                projections = (attention.W_Q, attention.W_K, attention.W_V)
+                mine.qkv.weight.copy_(torch.cat([W.weight for W in projections]))
+                mine.qkv.bias.copy_(torch.cat([W.bias for W in projections]))
+            for name in ("tokens", "places", "norm"):
+                getattr(self, name).load_state_dict(getattr(model, name).state_dict())
+        return self
 
 
 def variants(n: int, causal: bool) -> dict:
@@ -138,6 +194,35 @@ def measure(n: int, causal: bool, threads: int, rounds: int) -> tuple[dict, dict
     return result, against_torch
 
 
+def measure_training(threads: int, rounds: int) -> tuple[float, float, float, float]:
+    """A training step of ours to one of the reference: median of the ratios, quartiles, milliseconds of ours."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    ours = GPT(**SMALL_GPT)
+    models = [ours, PlainGPT(**SMALL_GPT).load(ours)]
+    ids, targets = torch.randint(SMALL_GPT["vocabulary"], (2, GPT_BATCH, SMALL_GPT["context"]))
+    torch.testing.assert_close(models[0](ids), models[1](ids), rtol=1e-4, atol=1e-4)
+    optimizers = [torch.optim.AdamW(model.parameters(), 1e-3) for model in models]
+    clock = time.process_time if threads == 1 else time.perf_counter
+
+    def train(which: int) -> float:
+        start = clock()
+        value = F.cross_entropy(models[which](ids).flatten(0, 1), targets.flatten())
+        optimizers[which].zero_grad()
+        value.backward()
+        optimizers[which].step()
+        return clock() - start
+
+    seconds = ([], [])
+    for turn in range(rounds + 1):
+        for which in random.sample((0, 1), 2):
+            elapsed = train(which)
+            if turn:  # the first is for warming up
+                seconds[which].append(elapsed)
+    low, middle, high = statistics.quantiles([a / b for a, b in zip(*seconds, strict=True)], n=4)
+    return middle, low, high, 1000 * statistics.median(seconds[0])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description="Attention layers against torch's own, as ratios in one run."
@@ -147,11 +232,14 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=21, help="passes of each variant (fewer for many tokens)"
     )
+    parser.add_argument("--gpt-only", action="store_true", help="measure the small GPT alone")
     options = parser.parse_args()
     print(
         f"torch {torch.__version__}, batch {BATCH}, d_model {D_MODEL}, {N_HEADS} heads, forward and backward"
     )
     worst = {}
+    if options.gpt_only:
+        options.tokens = []
 
     def note(bar, ratio):
         worst[bar] = max(worst.get(bar, 0), ratio)
@@ -174,6 +262,15 @@ def main() -> None:
                         note(f"{name}: time", table[name][0])
                         note(f"{name}: memory", table[name][3])
                 sys.stdout.flush()
+        middle, low, high, milliseconds = measure_training(threads, 2 * options.rounds)
+        print(
+            f"a training step of GPT({', '.join(f'{k}={v}' for k, v in SMALL_GPT.items())}), batch {GPT_BATCH},"
+        )
+        print(
+            f"  {threads} thread(s), to the plain one: {middle:.3f} ({low:.2f}-{high:.2f})   {milliseconds:.1f} ms",
+            flush=True,
+        )
+        note("GPT: a training step", middle)
     print("\nThe bars, and the worst median above:")
     for name, bar in (
         ("against torch", "1.00"),
@@ -182,6 +279,7 @@ def main() -> None:
         ("MultiHeadAttention: memory", "1.10 of bare SDPA"),
         ("SingleHeadAttention: time", "1.10 of bare SDPA"),
         ("SingleHeadAttention: memory", "1.10 of bare SDPA"),
+        ("GPT: a training step", "1.02 of the plain GPT"),
     ):
         if name in worst:
             print(f"  {name:30s} {worst[name]:.2f}, bar {bar}")
