@@ -2,7 +2,9 @@
 
 One module per idea, in the order in which the chapters need them: :mod:`dynattn.static` (weights that are
 learned), :mod:`dynattn.attention` (weights that are computed), :mod:`dynattn.anatomy` (instruments for looking
-into a layer), :mod:`dynattn.mixers` (what could stand in attention's place), and the leaves that every chapter uses: tasks, training, claims, exercises, figures.
+into a layer), :mod:`dynattn.mixers` (what could stand in attention's place), :mod:`dynattn.transformer` (layers made
+into models), :mod:`dynattn.corpora` and :mod:`dynattn.pretrained` (real text, a real model), and the leaves that every
+chapter uses: tasks, training, claims, exercises, figures.
 """
 
 import os
