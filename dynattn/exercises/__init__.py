@@ -5,7 +5,17 @@ Most judges compare the answer with a reference on several inputs and, where it 
 people make, so that the diagnosis can name the one that was made.
 """
 
-from dynattn.exercises import chapter1, chapter2, chapter3, chapter4, chapter5, chapter6, chapter7, chapter8
+from dynattn.exercises import (
+    chapter1,
+    chapter2,
+    chapter3,
+    chapter4,
+    chapter5,
+    chapter6,
+    chapter7,
+    chapter8,
+    chapter12,
+)
 from dynattn.exercises._judging import CheckFailed, NotAttempted, blank
 
 __all__ = ["CheckFailed", "check"]
@@ -19,6 +29,7 @@ _JUDGES = {
     **chapter6.JUDGES,
     **chapter7.JUDGES,
     **chapter8.JUDGES,
+    **chapter12.JUDGES,
 }
 
 
