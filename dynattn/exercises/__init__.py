@@ -14,6 +14,7 @@ from dynattn.exercises import (
     chapter6,
     chapter7,
     chapter8,
+    chapter11,
     chapter12,
 )
 from dynattn.exercises._judging import CheckFailed, NotAttempted, blank
@@ -29,6 +30,7 @@ _JUDGES = {
     **chapter6.JUDGES,
     **chapter7.JUDGES,
     **chapter8.JUDGES,
+    **chapter11.JUDGES,
     **chapter12.JUDGES,
 }
 
