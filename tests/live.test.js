@@ -98,6 +98,74 @@ test("tokens of a typed text", () => {
   for (const [text, tokens] of Object.entries(expected)) assert.deepEqual(live.tokenize(text), tokens);
 });
 
+const bytesOf = (text) => Uint8Array.from(Buffer.from(text, "base64"));
+
+test("the error function", () => {
+  assert.ok(cases.erf.length > 400);
+  for (const [x, value] of cases.erf) assert.ok(Math.abs(live.erf(x) - value) <= 1e-14, `erf(${x}): got ${live.erf(x)}, expected ${value}`);
+});
+
+test("float16 numbers, exactly", () => {
+  const { bytes, values } = cases.halves, layout = { vocabulary: "", parameters: [["x", [values.length]]] };
+  assert.ok(values.length > 1000);
+  assert.deepEqual([...live.unpack(layout, bytesOf(bytes)).P.x], values);
+});
+
+test("a small GPT: every layer's A, and the logits, for texts read anew or after another text", () => {
+  const near = (got, want, name) => {
+    assert.equal(got.length, want.length, name);
+    want.forEach((x, i) => assert.ok(Math.abs(got[i] - x) <= 1e-9 * Math.max(1, Math.abs(x)), `${name} [${i}]: got ${got[i]}, expected ${x}`));
+  };
+  assert.ok(cases.gpts.length > 5);
+  for (const { layout, payload, texts } of cases.gpts) {
+    const net = live.unpack(layout, bytesOf(payload)), P = Object.entries(net.P);
+    assert.deepEqual(P.map(([name, numbers]) => [name, numbers.length]), layout.parameters.map(([name, shape]) => [name, shape.reduce((a, b) => a * b)]));
+    let known = [];
+    // Each text alone, the longest again after the others, and each with one character less.
+    for (const { ids, A, logits } of [...texts, ...[...texts].reverse()]) {
+      const before = live.read(net, ids.slice(0, -1), known);
+      assert.equal(before.length, ids.length - 1);
+      for (const rows of [live.read(net, ids), live.read(net, ids, known), known = live.read(net, ids, before)]) {
+        assert.equal(rows.length, ids.length);
+        rows.forEach((row, i) => {
+          near(row.logits, logits[i], `logits of ${i}`);
+          A.forEach((heads, l) => heads.forEach((M, h) => {
+            near(row.A[l][h], M[i].slice(0, i + 1), `A[${l}][${h}][${i}]`);
+            assert.ok(M[i].slice(i + 1).every((a) => a === 0));
+          }));
+        });
+      }
+    }
+  }
+});
+
+test("parameters that are not all there are refused", () => {
+  const { layout, payload } = cases.gpts[0], bytes = bytesOf(payload);
+  for (const wrong of [bytes.slice(2), Uint8Array.from([...bytes, 0, 0])]) assert.throws(() => live.unpack(layout, wrong), /bytes, expected/);
+});
+
+test("characters of a typed text", () => {
+  const net = live.withIndex({ vocabulary: [..."; abc𝔸é"], context: 4 });
+  const expected = {
+    "AbC": { ids: [2, 3, 4], length: 3, unknown: [] },
+    "a; b<b>": { ids: [0, 1, 3, 3], length: 5, unknown: ["<", ">"] },
+    "1;1😀𝔸": { ids: [0, 5], length: 2, unknown: ["1", "😀"] },
+    "Éabczzzzz;": { ids: [2, 3, 4, 0], length: 5, unknown: ["z"] },
+    "__proto__": { ids: [], length: 0, unknown: ["_", "p", "r", "o", "t"] },
+    "": { ids: [], length: 0, unknown: [] },
+  };
+  for (const [text, want] of Object.entries(expected)) assert.deepEqual(live.characters(net, text), want);
+});
+
+test("how far apart two layers' weights are", () => {
+  assert.ok(cases.apart.length);
+  for (const { A, B, distance } of cases.apart) {
+    assert.ok(Math.abs(live.apart(A, B) - distance) <= 1e-12);
+    assert.equal(live.apart(A, A), 0);
+  }
+  assert.equal(live.apart([[[1, 0], [1, 0]]], [[[0, 1], [1, 0]]]), 0.5);
+});
+
 test("the convex hull, in order", () => {
   const turns = (corners) => corners.map((p, i) => {
     const [a, b] = [corners[(i + 1) % corners.length], corners[(i + 2) % corners.length]];

@@ -1,9 +1,11 @@
 """The live figures: the numbers of torch, in one implementation that works wherever and however a reader reads."""
 
+import base64
 import gzip
 import html
 import itertools
 import json
+import math
 import os
 import random
 import re
@@ -18,9 +20,11 @@ import pytest
 import torch
 from conftest import violations
 from helpers import normal, refuses
+from theme import move_payloads
 
 from dynattn import attention, figures, words
 from dynattn.live import KINDS, SCRIPT, Live
+from dynattn.transformer import GPT, export
 
 SENTENCES = [
     "I am a student.",
@@ -71,6 +75,49 @@ def bank_cases():
             "basis": basis.reshape(n, n, n).tolist(),
             "added": (basis.T @ basis @ A.flatten()).reshape(n, n).tolist(),
         }
+
+
+def small_gpt(seed: int, vocabulary: str, context: int, *sizes: int, size: float = 0.5) -> GPT:
+    """A GPT in float64 whose parameters float16 holds exactly, none of them so small that it would not matter."""
+    model = GPT(len(vocabulary), context, *sizes).double()
+    with torch.no_grad():
+        for place, (name, parameter) in enumerate(model.named_parameters()):
+            drawn = size * normal(*parameter.shape, seed=100 * seed + place)
+            parameter.copy_((drawn + (name.startswith("norm") and name.endswith("weight"))).half())
+    return model
+
+
+def gpt_cases():
+    """Networks of several shapes, each with texts of several lengths, and what torch computes for them."""
+    everything = ";aäbcdefghijklmnopqrstuvwxyz -'"
+    for seed, (known, context, *sizes) in enumerate(
+        [(1, 1, 1, 1, 1), (4, 5, 4, 1, 1), (7, 9, 6, 3, 2), (31, 12, 8, 2, 3, 5), (30, 16, 12, 4, 2), (5, 20, 10, 5, 4)]
+    ):  # fmt: skip
+        vocabulary = everything[:known]
+        model = small_gpt(seed, vocabulary, context, *sizes)
+        layout, payload = export(model, vocabulary)
+        texts = []
+        for n in sorted({1, (context + 1) // 2, context}):
+            ids = torch.randint(known, (n,), generator=torch.Generator().manual_seed(n + seed))
+            with torch.no_grad():
+                texts.append(
+                    {"ids": ids.tolist(), "A": model.weights(ids).tolist(), "logits": model(ids).tolist()}
+                )
+        yield {"layout": layout, "payload": base64.b64encode(payload).decode(), "texts": texts}
+
+
+def half_cases():
+    """Float16 numbers of every exponent, both signs, with the smallest and the largest."""
+    bits = np.array([*range(0, 1 << 16, 61), 1, 0x3FF, 0x400, 0x7BFF, 0x8000, 0x8001, 0xFBFF], dtype="<u2")
+    bits = bits[np.isfinite(bits.view("<f2"))]
+    return {"bytes": base64.b64encode(bits.tobytes()).decode(), "values": bits.view("<f2").tolist()}
+
+
+def apart_cases():
+    rng = np.random.default_rng(2)
+    for heads, n in [(1, 1), (1, 4), (3, 5)]:
+        A, B = rng.dirichlet(np.ones(n), size=(2, heads, n))
+        yield {"A": A.tolist(), "B": B.tolist(), "distance": np.mean(np.abs(A - B).sum(-1)) / 2}
 
 
 # --------------------------------------------------------------------------------- arithmetic, in Node
@@ -143,6 +190,10 @@ def cases(tmp_path_factory):
                 "transplants": transplants[:60],
                 "hulls": hulls,
                 "banks": list(bank_cases()),
+                "gpts": list(gpt_cases()),
+                "halves": half_cases(),
+                "erf": [[x, math.erf(x)] for x in [*np.linspace(-7, 7, 500).tolist(), 0, 1e-9, -1e-300, 40]],
+                "apart": list(apart_cases()),
             },
             allow_nan=False,
         )
@@ -206,6 +257,48 @@ MUTANTS = {
     "groups not averaged": ("Number(j >= m) / (n - m)", "Number(j >= m)"),
     "the same groups in every row": ("groupRows(split.length, g)", "groupRows(split.length, split[0])"),
     "added up with equal coefficients": ("times(B, dot(A.flat(), B.flat()))", "times(B, 1 / basis.length)"),
+    "error function cut off": ("Math.min(Math.abs(x), 6)", "Math.min(Math.abs(x), 3)"),
+    "error function too soon": ("1e-17 * sum", "1e-9 * sum"),
+    "GELU by its approximation": (
+        "0.5 * x * (1 + erf(x / Math.SQRT2))",
+        "0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))",
+    ),
+    "ReLU for GELU": (".map(gelu)", ".map((v) => Math.max(0, v))"),
+    "bias forgotten": ("let s = b ? b[o] : 0", "let s = 0"),
+    "rest of a row forgotten": ("for (; i < n; i++) s += W[at + i] * x[i];", ""),
+    "variance by n - 1": ("0) / x.length + 1e-5", "0) / (x.length - 1 || 1) + 1e-5"),
+    "another epsilon": ("x.length + 1e-5", "x.length + 1e-6"),
+    "epsilon outside the root": ("x.length + 1e-5)", "x.length) + 1e-5"),
+    "no gain": ("/ spread * gain[f]", "/ spread"),
+    "no shift": ("* gain[f] + shift[f]", "* gain[f]"),
+    "mean not taken away": ("(v - mean) / spread", "v / spread"),
+    "the other byte first": ("view.getUint16(2 * i, true)", "view.getUint16(2 * i)"),
+    "sign forgotten": ("(half >> 15 ? -1 : 1)", "1"),
+    "exponent by one": ("2 ** (exponent - 25)", "2 ** (exponent - 24)"),
+    "small numbers are 0": ("rest * 2 ** -24", "0"),
+    "too few bytes read": ("if (2 * at !== bytes.length)", "if (false)"),
+    "the first characters": ("known.slice(-net.context)", "known.slice(0, net.context)"),
+    "characters cut before": ("[...text.toLowerCase()]", "[...text.toLowerCase()].slice(-net.context)"),
+    "no features of the place": (' + P["places.weight"][before.length * d + f]', ""),
+    "all at the first place": ('P["places.weight"][before.length * d + f]', 'P["places.weight"][f]'),
+    "attention replaces": ('plus(through("attention.W_O", mixed))', 'x = through("attention.W_O", mixed)'),
+    "MLP replaces": ('plus(through("mlp.2",', 'x = (through("mlp.2",'),
+    "norm not before attention": ('const seen = norm("norm_attention")', "const seen = x"),
+    "one norm for both": ('norm("norm_mlp")', 'norm("norm_attention")'),
+    "no last norm": ('layerNorm(x, P["norm.weight"], P["norm.bias"])', "x"),
+    "first layer everywhere": ("[P[`blocks.${layer}.${name}.weight`]", "[P[`blocks.0.${name}.weight`]"),
+    "GPT scaled by d_model": ("sum / Math.sqrt(size)", "sum / Math.sqrt(d)"),
+    "GPT without scale": ("sum / Math.sqrt(size)", "sum"),
+    "the first head everywhere": ("const from = head * size", "const from = 0"),
+    "values of the first layer": ("rows[j].V[layer][f]", "rows[j].V[0][f]"),
+    "keys for values": ('row.V[layer] = through("attention.W_V", seen)', "row.V[layer] = row.K[layer]"),
+    "values of its own place": ("a * rows[j].V[layer][f]", "a * row.V[layer][f]"),
+    "no look at itself": ("rows = [...before, row];", "rows = before.length ? before : [row];"),
+    "old places stay": ("known.slice(0, changed < 0 ? ids.length : changed)", "known.slice(0, ids.length)"),
+    "a shorter text stays long": ("changed < 0 ? ids.length : changed", "changed < 0 ? known.length : changed"),
+    "distances not halved": ("Math.abs(a - B[h][i][j]) / 2", "Math.abs(a - B[h][i][j])"),
+    "distances squared": ("Math.abs(a - B[h][i][j]) / 2", "(a - B[h][i][j]) ** 2"),
+    "distances summed": ("reduce((a, b) => a + b) / rows.length", "reduce((a, b) => a + b)"),
     "hull with inner points": ("turn(chain[chain.length - 2], chain[chain.length - 1]) <= 0", "false"),
 }  # fmt: skip
 
@@ -235,8 +328,9 @@ def live(
     caption="What to try.",
     alt="One line, up to 1.",
     table=(["a", "b"], [["x", 0.5]]),
+    payload=None,
 ):
-    return Live(kind, data or {}, caption=caption, alt=alt, still=still(), table=table)
+    return Live(kind, data or {}, caption=caption, alt=alt, still=still(), table=table, payload=payload)
 
 
 def test_wrong_arguments_are_refused():
@@ -246,6 +340,8 @@ def test_wrong_arguments_are_refused():
         "caption, alt: ": {"alt": ""},
         "data": {"data": {"W": [[1.0, float("nan")]]}},
         "data: ": {"data": {"x": float("inf")}},
+        "payload": {"kind": "gpt"},
+        "payload: ": {"payload": b"12"},
     }.items():
         refuses(lambda wrong=wrong: live(**wrong), ValueError, name.removesuffix(": "))
 
@@ -270,11 +366,36 @@ def test_html_is_deterministic_and_holds_text_as_text():
     bundle = figure._repr_mimebundle_()
     assert bundle == live(**arguments)._repr_mimebundle_()
     assert set(bundle) == {"text/html", "image/png", "text/plain"}
-    assert bad in bundle["text/plain"]
+    assert bad in bundle["text/plain"] and "payload" not in bundle["text/html"].split("<script")[0]
     element = figure.element()
     assert "<b " not in element and "<script" not in element and "<table" in element
     data = html.unescape(re.search(r' data="([^"]*)"', element)[1])
     assert json.loads(data) == {"sentences": [bad]}
+
+
+def test_export_holds_every_parameter_once():
+    model = small_gpt(3, "abc;", 5, 6, 2, 2)
+    layout, payload = export(model, "abc;")
+    sizes = {"n_layers": 2, "n_heads": 2, "context": 5, "d_model": 6, "vocabulary": "abc;"}
+    assert {name: layout[name] for name in sizes} == sizes and set(layout) == {*sizes, "parameters"}
+    assert json.loads(json.dumps(layout)) == layout
+    numbers = np.frombuffer(payload, dtype="<f2")
+    for (name, shape), (own, parameter) in zip(layout["parameters"], model.named_parameters(), strict=True):
+        assert (name, shape) == (own, list(parameter.shape))
+        part, numbers = numbers[: math.prod(shape)], numbers[math.prod(shape) :]
+        assert (part.reshape(shape) == parameter.detach().numpy()).all()
+    assert not len(numbers)
+
+
+def test_export_refuses_what_does_not_fit():
+    model = small_gpt(3, "abc;", 5, 6, 2, 2)
+    refuses(lambda: export(model, list("abc;")), TypeError, "vocabulary")
+    for vocabulary in ("abc", "abc;d", "abca", ""):
+        refuses(lambda vocabulary=vocabulary: export(model, vocabulary), ValueError, "vocabulary")
+    for wrong in (70000.0, -1e9, float("nan"), float("inf")):
+        with torch.no_grad():
+            model.blocks[1].mlp[0].bias[2] = wrong
+        assert "blocks.1.mlp.0.bias" in refuses(lambda: export(model, "abc;"), ValueError, "model")
 
 
 def test_the_exported_head_is_the_one_that_was_pinned(tmp_path, monkeypatch):
@@ -369,6 +490,19 @@ DATA["dial"] = {
         for name, kind in (("static", "W"), ("computed", "A"))
     ],
 }
+LETTERS = ";-abcdefghij é"
+SMALL = small_gpt(1, LETTERS, 24, 12, 3, 2)
+LAYOUT, PAYLOAD = export(SMALL, LETTERS)
+DATA["gpt"] = LAYOUT | {"text": ";bad-cafe"}
+weights = rng.dirichlet(np.ones(5), size=(3, 2, 2, 2, 5))
+weights[:, :, 0] = weights[0, 0, 0]  # the first layer is the same after every text
+DATA["switch"] = {
+    "tokens": ["o", "s", "l", " ", ";"],
+    "languages": ["English", "German", "Finnish"],
+    "contexts": [[";france;", ";italy;"], [";frankreich;", ";italien;"], [";ranska;", ";italia;"]],
+    "weights": weights.tolist(),
+    "mean": weights.mean(1).tolist(),
+}
 CSP = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 
 
@@ -386,7 +520,13 @@ def bodies():
     """Each figure as a notebook's output has it, with a script of its own."""
     alt = "Still picture, largest weight 0.50."
     return {
-        kind: live(kind, DATA[kind], caption=f"About {kind}.", alt=alt)._repr_mimebundle_()["text/html"]
+        kind: live(
+            kind,
+            DATA[kind],
+            caption=f"About {kind}.",
+            alt=alt,
+            payload=PAYLOAD if kind == "gpt" else None,
+        )._repr_mimebundle_()["text/html"]
         for kind in KINDS
     }
 
@@ -399,8 +539,8 @@ def demo(bodies, tmp_path_factory):
 
 
 @contextmanager
-def opened(browser, path, **options):
-    """Open a file; at the end, nothing has failed, and nothing but the file has been asked for."""
+def opened(browser, path, also=(), **options):
+    """Open a file; at the end, nothing has failed, and nothing but the file, and ``also``, has been asked for."""
     context = browser.new_context(**({"viewport": {"width": 1000, "height": 900}} | options))
     tab, wrong, loaded = context.new_page(), [], []
     tab.on("pageerror", lambda error: wrong.append(str(error)))
@@ -410,11 +550,12 @@ def opened(browser, path, **options):
     )
     tab.on("dialog", lambda dialog: (wrong.append("dialog: " + dialog.message), dialog.dismiss()))
     tab.on("request", lambda request: loaded.append(request.url))
+    tab.loaded = loaded
     tab.goto(path.as_uri())
     yield tab
     assert wrong == []
     loaded = {url for url in loaded if not url.startswith(("data:", "about:srcdoc"))}
-    assert loaded == {path.as_uri()}
+    assert loaded == {path.as_uri(), *(other.as_uri() for other in also)}
     context.close()
 
 
@@ -662,6 +803,172 @@ def check_dial(tab):
     )
 
 
+def computed(text: str) -> tuple[np.ndarray, np.ndarray]:
+    """A of every layer and head, and the probabilities of the next character."""
+    ids = torch.tensor([LETTERS.index(character) for character in text])
+    with torch.no_grad():
+        return SMALL.weights(ids).numpy(), SMALL(ids)[-1].softmax(-1).numpy()
+
+
+def drawn(tab, what: str) -> list:
+    """Of the pixels of each map, or of the large one, the colour of the first and all opacities."""
+    return figure(tab, "gpt").evaluate(
+        """(figure, what) => [...figure.shadowRoot.querySelectorAll(what + " canvas")].map(canvas => {
+            const copy = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+            copy.drawImage(canvas, 0, 0);
+            const pixels = copy.getImageData(0, 0, canvas.width, canvas.height).data;
+            return [[...pixels.slice(0, 3)], [...pixels].filter((_, k) => k % 4 === 3)];
+        })""",
+        what,
+    )
+
+
+def check_gpt(tab, colour=(213, 94, 0)):
+    gpt = figure(tab, "gpt")
+    typed = gpt.get_by_label("Text")
+    gpt.evaluate("figure => figure.shadowRoot.querySelector('details').open = true")
+    quoted = {letter: f"“{letter.replace(' ', '␣')}”" for letter in LETTERS}
+
+    def agrees(text, layer=0, head=0, cell=None):
+        """The maps, the large one, its numbers, the row under the eye, and the next characters."""
+        found, (A, p) = tables(tab, "gpt"), computed(text)
+        chosen, n = A[layer, head], len(text)
+        assert [[cell != "" for cell in row] for row in found[0]] == np.tri(n, dtype=bool).tolist()
+        shows([[cell or "0" for cell in row] for row in found[0]], chosen)
+        for maps, wanted in (".maps", A.reshape(-1, n * n)), (".layers", chosen.reshape(1, n * n)):
+            pixels = drawn(tab, maps)
+            assert len(pixels) == len(wanted)
+            for (first, opacity), M in zip(pixels, wanted):
+                assert first == list(colour)
+                assert np.abs(np.array(opacity) - 255 * np.sqrt(M)).max() <= 1
+        i, j = cell or (n - 1, int(chosen[n - 1].argmax()))
+        said = f"{quoted[text[i]]} ({i + 1}) takes {chosen[i, j]:.3f} from {quoted[text[j]]} ({j + 1})"
+        slider = gpt.get_by_role("slider", name="cell of the chosen A")
+        assert slider.get_attribute("aria-valuetext") == said and gpt.get_by_text(said).is_visible()
+        bars = gpt.locator(".strip span").evaluate_all(
+            "all => all.map(span => Number(span.style.getPropertyValue('--a')))"
+        )
+        assert bars == pytest.approx(np.sqrt(chosen[i]), abs=1e-4)
+        assert "".join(gpt.locator(".strip span").all_text_contents()).replace("␣", " ") == text
+        best = (-p).argsort()[:5]
+        shows(found[1], p[best][:, None])
+        names = gpt.evaluate(
+            "figure => [...figure.shadowRoot.querySelectorAll('.numbers table')].at(-1).textContent"
+        )
+        place = [names.index(quoted[LETTERS[k]]) for k in best]
+        assert place == sorted(place)
+        widths = gpt.locator("svg rect.node").evaluate_all(
+            "all => all.map(bar => Number(bar.getAttribute('width')))"
+        )
+        assert widths == pytest.approx(144 * p[best])
+        says(tab, "gpt", f"The likeliest next character is {quoted[LETTERS[best[0]]]}, {p[best[0]]:.2f}.")
+
+    agrees(";bad-cafe")
+    gpt.get_by_role("radio", name="Layer 2, head 3").check()
+    agrees(";bad-cafe", 1, 2)
+    for text in (";bad-cafe a", ";bad-café", "a", "-bad-café", "é é", ";abcdefghij éjihgfedcba-"):
+        typed.fill(text.upper())
+        agrees(text, 1, 2)
+    # It writes: the likeliest, and what chance says.
+    for _ in range(2):
+        text += LETTERS[computed(text[-24:])[1].argmax()]
+        gpt.get_by_role("button", name="Add the likeliest next character").click()
+        assert typed.input_value()[24:] == text[24:]
+        agrees(text[-24:], 1, 2)
+    says(tab, "gpt", "Of 26 characters it looks at the last 24.")
+    typed.fill(";")
+    p = computed(";")[1]
+    for chance in (0, p[:4].sum() + p[4] / 2, 1 - 1e-9):
+        tab.evaluate(f"Math.random = () => {chance}")
+        typed.fill(";")
+        gpt.get_by_role("button", name="Draw the next one by chance").click()
+        assert typed.input_value() == ";" + LETTERS[int((p.cumsum() <= chance).sum())]
+    # A cell, by keyboard and by pointer.
+    typed.fill(";bad")
+    agrees(";bad", 1, 2)
+    i, j = 3, int(computed(";bad")[0][1, 2, 3].argmax())
+    gpt.get_by_role("slider", name="cell of the chosen A").focus()
+    for key, (di, dj) in {
+        "ArrowUp": (-1, 0),
+        "ArrowLeft": (0, -1),
+        "ArrowRight": (0, 1),
+        "ArrowDown": (1, 0),
+    }.items():
+        for _ in range(2):
+            tab.keyboard.press(key)
+            i = min(3, max(0, i + di))
+            j = min(i, max(0, j + dj))
+            agrees(";bad", 1, 2, (i, j))
+    gpt.get_by_role("radio", name="Layer 1, head 2").check()
+    agrees(";bad", 0, 1, (i, j))
+    picture = gpt.locator(".layers canvas")
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
+    for i, j in [(2, 1), (3, 0)]:
+        tab.mouse.move(box["x"] + (j + 0.8) * box["width"] / 4, box["y"] + (i + 0.2) * box["height"] / 4)
+        agrees(";bad", 0, 1, (i, j))
+    tab.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.1)
+    agrees(";bad", 0, 1, (i, j))
+    typed.fill(";bad-")
+    agrees(";bad-", 0, 1)
+    # What it cannot read.
+    typed.fill("b1a2d1")
+    agrees("bad", 0, 1)
+    says(tab, "gpt", "Not in its vocabulary, and not used: “1”, “2”. The likeliest")
+    for text, said in {
+        "": "Type a text.",
+        "123": "Not in its vocabulary, and not used: “1”, “2”, “3”. Type a text.",
+    }.items():
+        typed.fill(text)
+        says(tab, "gpt", said)
+        assert tables(tab, "gpt") == [] and not gpt.locator("svg").first.is_visible()
+        gpt.get_by_role("button", name="Add the likeliest next character").click()
+        assert typed.input_value() == text
+    typed.fill("a")
+    agrees("a", 0, 1)
+
+
+def check_switch(tab):
+    data, switch = DATA["switch"], figure(tab, "switch")
+    weights, mean = np.array(data["weights"]), np.array(data["mean"])
+    assert switch.get_by_role("radio", name="German").is_checked(), (
+        "it begins with another language than the reference"
+    )
+    for language, text, layer in [(1, 0, 1), (0, 1, 1), (2, 1, 0), (2, 1, 1), (1, 1, 1)]:
+        name = data["languages"][language]
+        switch.get_by_role("radio", name=name).check()
+        frame(tab)
+        switch.get_by_label("Text", exact=True).select_option(index=text)
+        switch.get_by_label("Layer", exact=True).select_option(index=layer)
+        found, A = tables(tab, "switch"), weights[language, text, layer]
+        apart = np.abs(A - mean[:, layer]).sum(-1).mean((1, 2)) / 2
+        shows(found[0], apart[:, None])
+        for table, M in zip(found[1:], [*A, *mean[0, layer]], strict=True):
+            shows(table, M)
+        assert switch.locator(".before").text_content() == data["contexts"][language][text] + "osl ;"
+        widths = switch.locator("rect.node").evaluate_all(
+            "all => all.map(bar => Number(bar.getAttribute('width')))"
+        )
+        order = apart.argsort()
+        if layer == 0:
+            says(tab, "switch", "Layer 1 writes the same weights after every text: all distances are 0.000.")
+            assert widths == pytest.approx([0, 0, 0], abs=1e-9)
+            assert "nearest" not in switch.locator("svg").first.text_content()
+        else:
+            first, second = (f"{data['languages'][k]}, {apart[k]:.3f}" for k in order[:2])
+            says(tab, "switch", f"Layer 2, after {name}: nearest to the mean of {first}; then {second}.")
+            every = np.abs(weights[:, :, None, 1] - mean[:, 1]).sum(-1).mean((-1, -2)) / 2
+            assert widths == pytest.approx(140 * apart / every.max())
+            assert f"{apart[order[0]]:.3f} nearest" in switch.locator("svg").first.text_content()
+        drawn = switch.evaluate(
+            """figure => [...figure.shadowRoot.querySelectorAll("svg")].slice(1).map(svg =>
+                [...svg.querySelectorAll("rect.A")].map(cell => Number(cell.getAttribute("fill-opacity"))))"""
+        )
+        largest = max(weights[:, :, layer].max(), mean[:, layer].max())
+        for head, cells in enumerate(drawn):
+            assert cells == pytest.approx(np.concatenate([mean[0, layer, head], A[head]]).flatten() / largest)
+
+
 CHECKS = {
     name.removeprefix("check_"): check for name, check in list(globals().items()) if name.startswith("check_")
 }
@@ -700,6 +1007,24 @@ DRAWN_MUTANTS = {
         "p = ${data.p[k]}`, M[k], axes, axes))",
         "p = ${data.p[k]}`, M[0], axes, axes))",
     ),
+    "the first map for all": ("gpt", "chosen = which.value", "chosen = 0"),
+    "shade without the root": ("gpt", "255 * Math.sqrt(a)]", "255 * a]"),
+    "a map turned over": ("gpt", "4 * (i * n + j)", "4 * (j * n + i)"),
+    "the cell stays": ("gpt", 'typed.input.addEventListener("input", () => { cell = null; });', ""),
+    "the cell keeps its row": ("gpt", "choose(big.at[0] + by[0],", "choose(big.at[0],"),
+    "always the same chance": ("gpt", "let left = Math.random()", "let left = 0.5"),
+    "the least likely": ("gpt", "sort((a, b) => p[b] - p[a])", "sort((a, b) => p[a] - p[b])"),
+    "the cut not told": ("gpt", "if (length > n)", "if (false)"),
+    "rows of another text": (
+        "gpt",
+        "rows = read(net, found.ids, rows); return found;",
+        "rows = read(net, found.ids, rows).concat(rows.slice(found.ids.length)); return found;",
+    ),
+    "the reference follows": ("switch", "[mean[0][l][h], `", "[mean[at][l][h], `"),
+    "always the first text": ("switch", "A = data.weights[at][t][l]", "A = data.weights[at][0][l]"),
+    "distances in the first layer": ("switch", "apart(A, of[l])", "apart(A, of[0])"),
+    "farthest called nearest": ("switch", "distances[a] - distances[b]", "distances[b] - distances[a]"),
+    "a scale for each text": ("switch", "Math.max(limit.distance, 5e-4)", "Math.max(...distances, 5e-4)"),
     "the first layer's numbers": ("dial", "number(right[names.indexOf(name)])", "number(right[0])"),
 }
 
@@ -770,6 +1095,9 @@ TABS = [
     ("combobox", "Question"), *(("checkbox", f"Head {head}") for head in range(1, 5)), ("numbers", "heads"),
     ("slider", "Stored K"), ("combobox", "Sentence"), ("numbers", "bank"),
     ("slider", "Share p of tokens that look"), ("numbers", "dial"),
+    ("textbox", "Text"), ("button", "Add the likeliest next character"), ("button", "Draw the next one by chance"),
+    ("radio", "Layer 1, head 1"), ("slider", "cell of the chosen A"), ("numbers", "gpt"),
+    ("radio", "German"), ("combobox", "Text"), ("combobox", "Layer"), ("numbers", "switch"),
 ]  # fmt: skip
 
 
@@ -822,6 +1150,19 @@ def test_controls_work_by_keyboard(browser, demo):
         tab.keyboard.press("Shift+Tab")
         tab.keyboard.press("Home")
         says(tab, "networks", "“I” takes")
+        figure(tab, "switch").get_by_role("radio", name="German").focus()
+        tab.keyboard.press("ArrowRight")
+        says(tab, "switch", "after Finnish")
+        figure(tab, "gpt").get_by_role("radio", name="Layer 1, head 1").focus()
+        for _ in range(4):
+            tab.keyboard.press("ArrowDown")
+        assert figure(tab, "gpt").get_by_role("radio", name="Layer 2, head 2").is_checked()
+        tab.keyboard.press("Shift+Tab")
+        tab.keyboard.press("Shift+Tab")
+        for _ in range(3):
+            tab.keyboard.press("Enter")
+            frame(tab)
+        assert len(figure(tab, "gpt").get_by_label("Text").input_value()) == 9 + 3
 
 
 def test_typed_text_never_becomes_markup(browser, demo):
@@ -844,6 +1185,14 @@ def test_typed_text_never_becomes_markup(browser, demo):
                 figure(tab, "networks")
                 .locator("img, b, script")
                 .evaluate_all("all => all.filter(n => n.getRootNode() !== document).length")
+                == 0
+            )
+            figure(tab, "gpt").get_by_label("Text").fill(text)
+            says(tab, "gpt", "Not in its vocabulary, and not used: “")
+            assert (
+                figure(tab, "gpt").evaluate(
+                    "figure => figure.shadowRoot.querySelectorAll('img, b, script').length"
+                )
                 == 0
             )
         assert tab.evaluate("document.querySelectorAll('*').length") == before
@@ -907,6 +1256,7 @@ def test_colours_follow_the_page(browser, demo):
             tab.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
             frame(tab)
             assert tab.evaluate(COLOURS) == colours
+            assert {f"rgb{tuple(first)}" for first, _ in drawn(tab, "")} == {colours[0]}
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -958,6 +1308,8 @@ def test_on_a_phone(browser, demo):
         assert outside == []
         figure(tab, "networks").get_by_label("Sentence, typed").fill("zebra" * 24)
         says(tab, "networks", "zebrazebra")
+        figure(tab, "gpt").get_by_label("Text").fill("é" + "".join(map(chr, range(0x3040, 0x3090))))
+        says(tab, "gpt", "Not in its vocabulary, and not used")
         assert tab.evaluate("document.documentElement.scrollWidth") <= 320
 
 
@@ -991,6 +1343,110 @@ def test_touch_moves_a_handle_and_not_the_page(browser, demo):
         assert tab.evaluate("scrollY") == scrolled
         stroke(box["x"] - 40, box["y"] + 120)
         assert tab.evaluate("scrollY") > scrolled, "elsewhere the same stroke scrolls the page"
+
+
+LOAD = re.compile(r"Load the network, 0\.\d MB")
+
+
+@pytest.fixture
+def asked_for(tmp_path):
+    """Pages of two figures of the same network, as the built book has them: the page, and the file of parameters."""
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{CSP}">'
+    body = live("gpt", DATA["gpt"], payload=PAYLOAD)._repr_mimebundle_()["text/html"]
+    static = tmp_path / "_static"
+    static.mkdir()
+    (tmp_path / "page.html").write_text(
+        move_payloads(page(body + body, policy), static, "_static"), encoding="utf-8"
+    )
+    [file] = static.iterdir()
+    return tmp_path / "page.html", file
+
+
+def test_parameters_are_loaded_when_asked_for(browser, asked_for):
+    path, file = asked_for
+    text = path.read_text(encoding="utf-8")
+    assert (
+        base64.b64encode(PAYLOAD).decode() not in text
+        and text.count(f'payload-file="_static/{file.name}"') == 2
+    )
+    with opened(browser, path, also=[file]) as tab:
+        gpts, buttons = figure(tab, "gpt"), figure(tab, "gpt").get_by_role("button", name=LOAD)
+        assert buttons.count() == 2
+        for place in range(2):
+            assert (
+                gpts.nth(place).locator("img").is_visible() and gpts.nth(place).locator("table").is_visible()
+            )
+            assert not gpts.nth(place).locator("summary").is_visible()
+        assert violations(tab) == []
+        assert [url for url in tab.loaded if url.endswith(".js")] == []
+        # By keyboard, impatiently: it is loaded, and the text field has the focus.
+        tab.keyboard.press("Tab")
+        tab.evaluate(f"() => {{ const press = () => {ACTIVE}.click(); press(); press(); press(); }}")
+        gpts.nth(0).get_by_label("Text").wait_for()
+        tab.wait_for_timeout(100)
+        assert file.as_uri() in tab.loaded
+        assert tab.evaluate(f"{ACTIVE}.value") == ";bad-cafe"
+        assert gpts.nth(0).get_by_label("Text").count() == 1
+        assert not gpts.nth(0).locator("img").is_visible() and gpts.nth(0).locator("summary").is_visible()
+        asked = len(tab.loaded)
+        assert buttons.count() == 1
+        buttons.click()
+        gpts.nth(1).get_by_label("Text").fill("a")
+        frame(tab)
+        assert len(tab.loaded) == asked, "the second figure has it already"
+        gpts.nth(1).evaluate("figure => figure.remove()")
+        check_gpt(tab)
+
+
+def test_parameters_that_do_not_come(browser, asked_for):
+    """The figure says so, keeps its still picture, and tries again when it is asked to."""
+    path, file = asked_for
+    script = file.read_text(encoding="utf-8")
+    with pytest.raises(
+        AssertionError, match="ERR_FILE_NOT_FOUND|expected"
+    ):  # what the browser itself says of it
+        with opened(browser, path, also=[file]) as tab:
+            gpt = figure(tab, "gpt").first
+            button, region = gpt.get_by_role("button", name=LOAD), gpt.get_by_role("status")
+            file.unlink()
+            for broken, said in {
+                None: "could not be loaded",
+                script.replace('= "', '= "AAAA'): "could not be read",
+                "1;": "could not be read",
+            }.items():
+                if broken:
+                    file.write_text(broken, encoding="utf-8")
+                button.click()
+                region.get_by_text(said).wait_for()
+                assert gpt.locator("img").is_visible() and gpt.get_by_label("Text").count() == 0
+                tab.evaluate("delete globalThis.dynattnPayloads")
+            file.write_text(script, encoding="utf-8")
+            button.click()
+            gpt.get_by_label("Text").wait_for()
+
+
+def test_a_redraw_of_the_network_is_quick(browser, tmp_path):
+    """64 characters, 3 layers, d_model 96: one more character within a frame, a change of all within a tenth of a second."""
+    letters = "".join(map(chr, range(97, 97 + 60)))
+    layout, payload = export(GPT(60, 64, 96, 4, 3), letters)
+    path = tmp_path / "speed.html"
+    figure_ = live("gpt", layout | {"text": (letters * 2)[:64]}, payload=payload)
+    path.write_text(page(figure_._repr_mimebundle_()["text/html"]), encoding="utf-8")
+    with opened(browser, path) as tab:
+        times = tab.evaluate("""() => {
+            const figure = document.querySelector("dynattn-live"), input = figure.shadowRoot.querySelector("input");
+            const text = input.value, timed = (value) => {
+                input.value = value;
+                const start = performance.now();
+                figure.draw();
+                figure.getBoundingClientRect();
+                return performance.now() - start;
+            };
+            return [[0, 63], [63, 64]].map(([from, to]) => Array.from({length: 40}, (_, k) =>
+                timed(text.slice(0, from) + "abc"[k % 3] + text.slice(from + 1, to))));
+        }""")
+        whole, one = map(min, times)  # of 40: what else the machine does is not the figure's
+        assert whole < 100 and one < 33, (whole, one)
 
 
 def test_a_redraw_fits_into_a_frame(browser, tmp_path):

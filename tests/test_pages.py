@@ -5,6 +5,7 @@ import gzip
 import re
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -148,6 +149,31 @@ def test_page_in_a_browser(browser, address, page):
     tab.wait_for_timeout(300)
     assert tab.evaluate("document.documentElement.scrollWidth") <= 320
     tab.context.close()
+
+
+def test_a_network_is_loaded_when_the_reader_asks_for_it(browser, address, soups):
+    """Its parameters are in a file that only its page refers to, 1.5 MB at most even without compression."""
+    pages = {path: figures for path, soup in soups.items() if (figures := soup.select("[payload-file]"))}
+    assert pages, "the book has a figure that loads a network"
+    for path, figures in pages.items():
+        assert not any("payload" in figure.attrs for figure in figures)
+        tab, responses = visit(browser, address, path.relative_to(SITE).with_suffix("").as_posix())
+        for figure in figures:
+            name = Path(figure["payload-file"]).name
+            assert [other for other in soups if name in other.read_text(encoding="utf-8")] == [path]
+            assert not any(response.url.endswith(name) for response in responses)
+            button = tab.get_by_role("button", name=f"Load the network, {figure['payload-size']}").first
+            with tab.expect_response(lambda response, name=name: response.url.endswith(name)) as answer:
+                button.click()
+            tab.locator(f"[payload-file$='{name}']").get_by_label("Text").wait_for()
+            body = answer.value.body()
+            assert len(body) <= 1_500_000
+            assert len(gzip.compress(body)) <= float(figure["payload-size"].removesuffix(" MB")) * 1e6
+        assert violations(tab) == []
+        tab.set_viewport_size({"width": 320, "height": 700})
+        tab.wait_for_timeout(300)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 320
+        tab.context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,5 +1,8 @@
 """Small mends of the book's theme, as a Sphinx extension."""
 
+import gzip
+import hashlib
+import math
 import os
 import re
 from pathlib import Path
@@ -8,6 +11,8 @@ from dynattn import live
 
 # In a notebook each live figure brings the script, in the book a page loads it once.
 LIVE_SCRIPT = re.compile(r'<script class="dynattn-live">.*?</script>', re.DOTALL)
+# What a figure computes with has a file of its own, which a page asks for only when the reader does.
+PAYLOAD = re.compile(r'(<dynattn-live [^>]*) payload="([A-Za-z0-9+/=]+)"')
 
 MENDS = [
     # The label of folded code hides the text "Show code cell source" that the reader sees.
@@ -37,6 +42,19 @@ def set_options(app, config):
             options.pop(name, None)
 
 
+def move_payloads(text: str, static: Path, way: str) -> str:
+    """Write each payload of a page into a script below ``static``, to which ``way`` leads from the page."""
+
+    def move(match):
+        name = f"dynattn-{hashlib.sha256(match[2].encode()).hexdigest()[:12]}.js"
+        script = f'(globalThis.dynattnPayloads ??= {{}})["{name}"] = "{match[2]}";\n'.encode()
+        (static / name).write_bytes(script)
+        size = math.ceil(len(gzip.compress(script, mtime=0)) / 1e5) / 10
+        return f'{match[1]} payload-file="{way}/{name}" payload-size="{size} MB"'
+
+    return PAYLOAD.sub(move, text)
+
+
 def mend_pages(app, exception):
     if exception is None and app.builder.name == "html":
         static = Path(app.outdir) / "_static"
@@ -46,9 +64,9 @@ def mend_pages(app, exception):
             for pattern, replacement in MENDS:
                 mended = pattern.sub(replacement, mended)
             if "<dynattn-live" in mended:
-                source = Path(os.path.relpath(static, page.parent), "dynattn-live.js").as_posix()
-                mended = LIVE_SCRIPT.sub("", mended).replace(
-                    "</body>", f'<script src="{source}"></script>\n</body>'
+                way = Path(os.path.relpath(static, page.parent)).as_posix()
+                mended = move_payloads(LIVE_SCRIPT.sub("", mended), static, way).replace(
+                    "</body>", f'<script src="{way}/dynattn-live.js"></script>\n</body>'
                 )
             if mended != text:
                 page.write_text(mended, encoding="utf-8")

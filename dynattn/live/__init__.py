@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 SCRIPT = (Path(__file__).parent / "live.js").read_text(encoding="utf-8")
-KINDS = ("networks", "drag", "transplant", "training", "heads", "bank", "dial")
+KINDS = ("networks", "drag", "transplant", "training", "heads", "bank", "dial", "gpt", "switch")
 
 
 class Live:
@@ -26,20 +26,38 @@ class Live:
         alt: what the still picture shows, with its numbers.
         still: a matplotlib figure, the picture for readers without scripts; it is closed.
         table: (column heads, rows) of the numbers in the still picture.
+        payload: bytes that the figure computes with, such as a model's parameters. A notebook's output holds them;
+            the built book keeps them in a file that is loaded when the reader asks for it.
 
     Raises:
-        ValueError: an unknown kind, an empty caption or alternative text, or a number in data that is not finite.
+        ValueError: an unknown kind, an empty caption or alternative text, a number in data that is not finite, or a
+            payload that is missing, or given to a kind that has no use for it.
     """
 
-    def __init__(self, kind: str, data: dict, *, caption: str, alt: str, still, table: tuple[list, list]):
+    def __init__(
+        self,
+        kind: str,
+        data: dict,
+        *,
+        caption: str,
+        alt: str,
+        still,
+        table: tuple[list, list],
+        payload: bytes | None = None,
+    ):
         if kind not in KINDS:
             raise ValueError(f"kind: got {kind!r}, expected one of {', '.join(KINDS)}")
         if not caption.strip() or not alt.strip():
             raise ValueError("caption, alt: got an empty text, expected a caption and what the picture shows")
+        if (kind == "gpt") != bool(payload):
+            raise ValueError(
+                f"payload: got {payload and 'one'}, expected bytes for 'gpt' and None for other kinds"
+            )
         try:
             self.data = json.dumps(data, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
         except ValueError:
             raise ValueError("data: got a number that is not finite, expected finite numbers") from None
+        self.payload = payload and base64.b64encode(payload).decode()
         self.kind, self.caption, self.alt, self.table = kind, caption, alt, table
         picture = io.BytesIO()
         still.savefig(picture, format="png", dpi=80, metadata={"Software": None})
@@ -61,9 +79,10 @@ class Live:
             f"<tbody>{''.join(row(cells, 'td') for cells in rows)}</tbody></table>"
         )
         still = f'<img style="max-width:100%" alt="{html.escape(self.alt)}" src="data:image/png;base64,{self.picture}">'
+        payload = f' payload="{self.payload}"' if self.payload else ""
         return (
             f'<figure class="dynattn-live" style="margin:1em 0"><dynattn-live data-lm-suppress-shortcuts="true" '
-            f'kind="{self.kind}" data="{html.escape(self.data)}">{still}{table}</dynattn-live>'
+            f'kind="{self.kind}"{payload} data="{html.escape(self.data)}">{still}{table}</dynattn-live>'
             f"<figcaption>{html.escape(self.caption)}</figcaption></figure>"
         )
 

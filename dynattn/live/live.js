@@ -69,6 +69,106 @@
     return head;
   }
 
+  // ------------------------------------------------------------------------------------------ a small GPT
+
+  /** The error function: a series whose terms all have one sign, right to 1e-14; beyond 6 it is 1. */
+  function erf(x) {
+    const a = Math.min(Math.abs(x), 6);
+    let term = a, sum = a;
+    for (let n = 3; term > 1e-17 * sum; n += 2) sum += term *= 2 * a * a / n;
+    return Math.sign(x) * 2 / Math.sqrt(Math.PI) * Math.exp(-a * a) * sum;
+  }
+
+  const gelu = (x) => 0.5 * x * (1 + erf(x / Math.SQRT2));
+
+  /** W x + b, for W (out, in) stored row by row; four sums at a time, which do not wait for each other. */
+  function affine(W, x, b) {
+    const n = x.length, whole = n - n % 4, y = new Float64Array(W.length / n);
+    for (let o = 0, at = 0; o < y.length; o++, at += n) {
+      let s = b ? b[o] : 0, t = 0, u = 0, v = 0, i = 0;
+      for (; i < whole; i += 4) {
+        s += W[at + i] * x[i];
+        t += W[at + i + 1] * x[i + 1];
+        u += W[at + i + 2] * x[i + 2];
+        v += W[at + i + 3] * x[i + 3];
+      }
+      for (; i < n; i++) s += W[at + i] * x[i];
+      y[o] = s + t + u + v;
+    }
+    return y;
+  }
+
+  function layerNorm(x, gain, shift) {
+    const mean = x.reduce((sum, v) => sum + v) / x.length;
+    const spread = Math.sqrt(x.reduce((sum, v) => sum + (v - mean) ** 2, 0) / x.length + 1e-5);
+    return x.map((v, f) => (v - mean) / spread * gain[f] + shift[f]);
+  }
+
+  /** The network that dynattn.transformer.export wrote: its layout, and little-endian float16 numbers. */
+  function unpack(layout, bytes) {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length), P = {};
+    const numbers = Float32Array.from({ length: bytes.length >> 1 }, (_, i) => {
+      const half = view.getUint16(2 * i, true), exponent = half >> 10 & 31, rest = half & 1023;
+      return (half >> 15 ? -1 : 1) * (exponent ? (1024 + rest) * 2 ** (exponent - 25) : rest * 2 ** -24);
+    });
+    let at = 0;
+    for (const [name, shape] of layout.parameters) P[name] = numbers.subarray(at, at += shape.reduce((a, b) => a * b));
+    if (2 * at !== bytes.length) throw new Error(`${bytes.length} bytes, expected ${2 * at}`);
+    return withIndex({ ...layout, vocabulary: [...layout.vocabulary], P });
+  }
+
+  /** Characters of a text that the network knows, the last `context` of them; and those that it does not know. */
+  function characters(net, text) {
+    const all = [...text.toLowerCase()], known = all.filter((c) => c in net.index);
+    return { ids: known.slice(-net.context).map((c) => net.index[c]), length: known.length,
+      unknown: [...new Set(all.filter((c) => !(c in net.index)))] };
+  }
+
+  /** All that the network computes at the next place: its rows of A in every layer and head, and its logits. */
+  function place(net, id, before) {
+    const { P, d_model: d } = net, size = d / net.n_heads, row = { id, K: [], V: [], A: [] }, rows = [...before, row];
+    let x = Float64Array.from({ length: d }, (_, f) => P["tokens.weight"][id * d + f] + P["places.weight"][before.length * d + f]);
+    const plus = (y) => { x = x.map((v, f) => v + y[f]); };
+    for (let layer = 0; layer < net.n_layers; layer++) {
+      const both = (name) => [P[`blocks.${layer}.${name}.weight`], P[`blocks.${layer}.${name}.bias`]];
+      const norm = (name) => layerNorm(x, ...both(name));
+      const through = (name, v) => { const [W, b] = both(name); return affine(W, v, b); };
+      const seen = norm("norm_attention"), q = through("attention.W_Q", seen), mixed = new Float64Array(d);
+      row.K[layer] = through("attention.W_K", seen);
+      row.V[layer] = through("attention.W_V", seen);
+      row.A[layer] = Array.from({ length: net.n_heads }, (_, head) => {
+        const from = head * size, to = from + size;
+        const A = softmax(rows.map(({ K }) => {
+          let sum = 0;
+          for (let f = from; f < to; f++) sum += q[f] * K[layer][f];
+          return sum / Math.sqrt(size);
+        }));
+        A.forEach((a, j) => { for (let f = from; f < to; f++) mixed[f] += a * rows[j].V[layer][f]; });
+        return A;
+      });
+      plus(through("attention.W_O", mixed));
+      plus(through("mlp.2", through("mlp.0", norm("norm_mlp")).map(gelu)));
+    }
+    row.logits = affine(P["tokens.weight"], layerNorm(x, P["norm.weight"], P["norm.bias"]));
+    return row;
+  }
+
+  /** What the network computes at each place; places that `known` has already, from a text that begins alike, stay. */
+  function read(net, ids, known = []) {
+    const changed = ids.findIndex((id, i) => known[i]?.id !== id);
+    const rows = known.slice(0, changed < 0 ? ids.length : changed);
+    while (rows.length < ids.length) rows.push(place(net, ids[rows.length], rows));
+    return rows;
+  }
+
+  const largest = (row) => row.indexOf(Math.max(...row));
+
+  /** How far apart two layers' weights are, [head][row]: half the summed differences of a row, on average over rows. */
+  const apart = (A, B) => {
+    const rows = A.flatMap((M, h) => M.map((row, i) => row.reduce((sum, a, j) => sum + Math.abs(a - B[h][i][j]) / 2, 0)));
+    return rows.reduce((a, b) => a + b) / rows.length;
+  };
+
   // ---------------------------------------------------------------------------------------------- drawing
 
   const SVG = "http://www.w3.org/2000/svg";
@@ -98,6 +198,40 @@
       },
       put(name, attributes, ...children) { picture.append(element(name, attributes, ...children)); },
     };
+  }
+
+  // The colour of computed weights, on a light page and on a dark one.
+  const COMPUTED = { light: [213, 94, 0], dark: [240, 138, 60] };
+
+  const visible = (character) => (character === " " ? "␣" : /^\p{M}/u.test(character) ? `◌${character}` : character);
+
+  /** A causal matrix as pixels, one a cell; opaque as the root of the weight, so that small ones can be seen. */
+  function paint(canvas, A, colour) {
+    const n = canvas.width = canvas.height = A.length, context = canvas.getContext("2d"), image = context.createImageData(n, n);
+    A.forEach((row, i) => row.forEach((a, j) => image.data.set([...colour, 255 * Math.sqrt(a)], 4 * (i * n + j))));
+    context.putImageData(image, 0, 0);
+  }
+
+  /** The frame of a square matrix, with a character at each row and column; those of the cell in question are strong. */
+  function lettered(area, x, y, cell, letters, [row, column] = []) {
+    const style = `font-size:${Math.min(13, cell)}px`;
+    area.put("rect", { class: "frame", x, y, width: cell * letters.length, height: cell * letters.length });
+    letters.forEach((letter, i) => {
+      const middle = (i + 0.5) * cell;
+      area.put("text", { style, class: i === row ? "strong" : "", x: x - 9, y: y + middle + 0.35 * Math.min(13, cell), "text-anchor": "middle" }, letter);
+      area.put("text", { style, class: i === column ? "strong" : "", x: x + middle, y: y - 5, "text-anchor": "middle" }, letter);
+    });
+  }
+
+  /** Names with bars of their values, from 0 to `full`; what is said of a name stands behind its number. */
+  function bars(area, label, rows, full, left = 84) {
+    const step = 22, width = area.width - left - 116;
+    area.clear(label, step * rows.length + 4);
+    rows.forEach(([name, value, said = "", strong = false], k) => {
+      area.put("text", { class: strong ? "strong" : "", x: left - 8, y: step * k + 16, "text-anchor": "end" }, name);
+      area.put("rect", { class: "node", x: left, y: step * k + 4, width: width * value / full, height: step - 7 });
+      area.put("text", { x: left + width * value / full + 8, y: step * k + 16 }, `${number(value, 3)} ${said}`);
+    });
   }
 
   /** Two columns of tokens joined by lines as wide as the weights; dashed where negative. */
@@ -147,8 +281,9 @@
       this.stages = element("div", { class: "stages" });
       this.status = element("p", { class: "status", role: "status", "aria-live": "polite" });
       this.numbers = element("div", { class: "numbers", tabindex: "0", role: "group", "aria-label": "Numbers of the figure" });
-      const details = element("details", {}, element("summary", {}, "The numbers"), this.numbers);
-      root.append(this.controls, this.stages, this.status, details);
+      this.details = element("details", {}, element("summary", {}, "The numbers"), this.numbers);
+      this.details.addEventListener("toggle", () => this.fill());
+      root.append(this.controls, this.stages, this.status, this.details);
     }
 
     field(label, input, after = "") {
@@ -172,6 +307,54 @@
       this.field(label, input, shown);
       tell();
       return { get value() { return Number(input.value); } };
+    }
+
+    button(label, press) {
+      const button = element("button", { type: "button" }, label);
+      button.addEventListener("click", press);
+      this.controls.append(button);
+      return button;
+    }
+
+    /** One of several that are all in view; `options` are texts or nodes. */
+    radios(legend, options, value = 0) {
+      const name = `live-${++ids}`, inputs = options.map(() => element("input", { type: "radio", name }));
+      const labels = options.map((option, i) => element("label", {}, inputs[i], option));
+      const set = element("fieldset", {}, element("legend", {}, legend), ...labels);
+      inputs[value].checked = true;
+      set.addEventListener("input", () => this.host.redraw());
+      this.controls.append(set);
+      return { set, inputs, labels, get value() { return inputs.findIndex((input) => input.checked); } };
+    }
+
+    /** A button that loads what the figure computes with, and only then; so long the still picture stays. */
+    offer(file, size, begin) {
+      const name = file.split("/").pop(), slot = element("div", { class: "whole" }, element("slot"));
+      const arrived = () => {
+        if (this.host.draw) return; // pressed twice
+        try {
+          begin(globalThis.dynattnPayloads[name]);
+        } catch (error) {
+          this.status.textContent = "What came is not the network: it could not be read.";
+          throw error;
+        }
+        for (const node of [button, slot]) node.remove();
+        this.details.hidden = false;
+        this.controls.querySelector("input").focus();
+      };
+      const button = this.button(`Load the network, ${size}`, () => {
+        if (globalThis.dynattnPayloads?.[name]) return arrived();
+        const script = element("script", { src: file });
+        script.addEventListener("load", arrived);
+        script.addEventListener("error", () => {
+          script.remove();
+          this.status.textContent = "The network could not be loaded. The button tries again.";
+        });
+        this.status.textContent = "The network is being loaded.";
+        document.head.append(script);
+      });
+      this.stages.append(slot);
+      this.details.hidden = true;
     }
 
     toggle(label, on) {
@@ -223,6 +406,16 @@
         node.setAttribute("aria-valuenow", x.toFixed(2));
         node.setAttribute("aria-valuetext", `${number(x, 1)} across, ${number(y, 1)} up`);
       };
+    }
+
+    /** Large tables are made when they are looked at. */
+    tableWhenOpen(make) {
+      this.make = make;
+      this.fill();
+    }
+
+    fill() {
+      if (this.make && this.details.open) this.table(this.make());
     }
 
     table(tables) {
@@ -432,6 +625,138 @@
         return `p = ${data.p[k]}: ${data.matrices.map(({ name }) => `${name} ${number(right[names.indexOf(name)])}`).join("; ")}; the best without comparing is ${number(data.best[k])}.`;
       };
     },
+
+    /** data: {text} and the layout of a GPT, with its parameters as payload: it reads and writes what is typed. */
+    gpt(panel, data) {
+      const net = unpack(data, Uint8Array.from(atob(data.payload), (c) => c.charCodeAt(0))), { n_layers: L, n_heads: H } = net;
+      const typed = panel.text("Text", data.text), quoted = (c) => `“${visible(c)}”`;
+      typed.input.maxLength = 2000;
+      typed.input.parentNode.classList.add("wide");
+      let rows = [], cell = null; // [row, column] once the reader has pointed at one
+      const look = () => { const found = characters(net, typed.value); rows = read(net, found.ids, rows); return found; };
+      const add = (pick) => () => {
+        look();
+        if (!rows.length) return;
+        typed.value += net.vocabulary[pick(softmax(rows.at(-1).logits))];
+        typed.input.scrollLeft = typed.input.scrollWidth;
+        cell = null;
+        panel.host.redraw();
+      };
+      typed.input.addEventListener("input", () => { cell = null; });
+      panel.button("Add the likeliest next character", add(largest));
+      panel.button("Draw the next one by chance", add((p) => { let left = Math.random(); return Math.max(0, p.findIndex((x) => (left -= x) < 0)); }));
+      panel.controls.after(panel.status);
+      const maps = Array.from({ length: L * H }, () => element("canvas")), name = (k) => `Layer ${Math.floor(k / H) + 1}, head ${k % H + 1}`;
+      const which = panel.radios("A of every layer and head: choose one", maps);
+      which.set.classList.add("maps");
+      which.set.style.gridTemplateColumns = `auto repeat(${H}, minmax(0, 5rem))`;
+      which.inputs.forEach((input, k) => input.setAttribute("aria-label", name(k)));
+      which.labels[0].before("", element("span"), ...maps.slice(0, H).map((_, h) => element("span", {}, `head ${h + 1}`)));
+      for (let l = 0; l < L; l++) which.labels[l * H].before(element("span", {}, `layer ${l + 1}`));
+      panel.stages.append(element("div", { class: "stage" }, which.set));
+      const next = stage(panel, "the likeliest next characters", 300, 120);
+      const said = element("p"), strip = element("div", { class: "strip", role: "img" });
+      panel.stages.append(element("div", { class: "stage whole" }, said, strip));
+      const big = stage(panel, "the chosen A: a row takes from its columns (shade: root of the weight)", 470, 470), x = 22, y = 20;
+      const picture = element("canvas"), layers = element("div", { class: "layers" }, picture);
+      big.svg.replaceWith(layers);
+      layers.append(big.svg);
+      const cursor = element("rect", { class: "cursor", tabindex: "0", role: "slider", "aria-label": "cell of the chosen A", "aria-valuemin": 0, "aria-valuemax": 1 });
+      big.handles.append(cursor);
+      const choose = (i, j) => {
+        i = Math.max(0, Math.min(rows.length - 1, i));
+        cell = [i, Math.max(0, Math.min(i, j))];
+        panel.host.redraw();
+      };
+      const point = (event) => {
+        const box = big.svg.getBoundingClientRect(), unit = big.width / box.width;
+        const [i, j] = [(event.clientY - box.top) * unit - y, (event.clientX - box.left) * unit - x].map((v) => Math.floor(v / big.cell));
+        if (j >= 0 && j <= i && i < rows.length) choose(i, j);
+      };
+      for (const kind of ["pointermove", "pointerdown"]) big.svg.addEventListener(kind, point);
+      cursor.addEventListener("keydown", (event) => {
+        const by = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+        if (!by) return;
+        event.preventDefault();
+        choose(big.at[0] + by[0], big.at[1] + by[1]);
+      });
+      return () => {
+        const { length, unknown } = look(), n = rows.length, notes = [];
+        if (unknown.length) notes.push(`Not in its vocabulary, and not used: ${unknown.map(quoted).join(", ")}.`);
+        if (length > n) notes.push(`Of ${length} characters it looks at the last ${n}.`);
+        panel.stages.hidden = !n;
+        if (!n) {
+          panel.tableWhenOpen(() => []);
+          return [...notes, "Type a text."].join(" ");
+        }
+        const colour = COMPUTED[panel.host.hasAttribute("dark") ? "dark" : "light"], letters = rows.map((row) => visible(net.vocabulary[row.id]));
+        const chosen = which.value, of = (k) => rows.map((row) => row.A[Math.floor(k / H)][k % H]), A = of(chosen);
+        maps.forEach((canvas, k) => paint(canvas, of(k), colour));
+        const [i, j] = big.at = cell || [n - 1, largest(A[n - 1])];
+        const unit = big.cell = Math.min(24, (big.width - x - 2) / n), height = y + unit * n + 2;
+        big.clear(`${name(chosen)}: ${n} rows, one for each character; a row takes from the characters up to its own.`, height);
+        lettered(big, x, y, unit, letters, big.at);
+        paint(picture, A, colour);
+        Object.assign(picture.style, { left: `${100 * x / big.width}%`, top: `${100 * y / height}%`, width: `${100 * unit * n / big.width}%`, height: `${100 * unit * n / height}%` });
+        for (const [key, value] of Object.entries({ x: x + j * unit, y: y + i * unit, width: unit, height: unit, "aria-valuenow": number(A[i][j], 3) })) cursor.setAttribute(key, value);
+        said.textContent = `“${letters[i]}” (${i + 1}) takes ${number(A[i][j], 3)} from “${letters[j]}” (${j + 1})`;
+        cursor.setAttribute("aria-valuetext", said.textContent);
+        strip.setAttribute("aria-label", `What character ${i + 1} takes: most, ${number(Math.max(...A[i]))}, from “${letters[largest(A[i])]}”.`);
+        strip.replaceChildren(...letters.map((letter, k) => element("span", { class: k > i ? "later" : k === i || k === j ? "strong" : "", style: `--a:${Math.sqrt(A[i][k] || 0).toFixed(4)}` }, letter)));
+        const p = softmax(rows[n - 1].logits), best = [...p.keys()].sort((a, b) => p[b] - p[a]).slice(0, 5);
+        const likeliest = best.map((k) => [quoted(net.vocabulary[k]), p[k]]);
+        bars(next, `Likeliest next: ${likeliest.map(([c, of]) => `${c} ${number(of)}`).join(", ")}.`, likeliest, 1, 40);
+        panel.tableWhenOpen(() => [matrixTable(`Computed A, ${name(chosen)}: row takes from column`, A.map((row) => letters.map((_, k) => row[k] ?? "")), letters, letters),
+          { caption: "Likeliest next characters", columns: ["probability"], rows: likeliest }]);
+        return [...notes, `The likeliest next character is ${likeliest[0][0]}, ${number(likeliest[0][1])}.`].join(" ");
+      };
+    },
+
+    /** data: {tokens, languages, contexts, weights, mean}: the weights among the same tokens, after texts in several languages. */
+    switch(panel, data) {
+      const { languages, mean } = data, letters = data.tokens.map(visible), H = mean[0][0].length;
+      const which = panel.radios("Language of the text before", languages, Math.min(1, languages.length - 1));
+      const text = panel.choice("Text", []), layer = panel.choice("Layer", places(mean[0].length));
+      layer.value = mean[0].length - 1;
+      const before = element("p", { class: "whole before" });
+      panel.stages.append(before);
+      const chart = stage(panel, "distance to each language's mean", 340, 100);
+      const stages = element("div", { class: "stages whole" });
+      panel.stages.append(stages);
+      const areas = mean[0][0].map((_, h) => stage({ stages }, `head ${h + 1}`, 340, 180)), side = 146, x = [22, 192], cell = side / letters.length;
+      // One scale for a layer, whatever is chosen.
+      const limits = mean[0].map((_, l) => ({
+        weight: Math.max(...[...mean, ...data.weights.flat()].map((of) => of[l]).flat(3)),
+        distance: Math.max(...data.weights.flat().flatMap((of) => mean.map((m) => apart(of[l], m[l])))),
+      }));
+      return () => {
+        const at = which.value, l = layer.value, texts = data.contexts[at];
+        const t = Math.min(text.value, texts.length - 1), A = data.weights[at][t][l], limit = limits[l];
+        text.input.replaceChildren(...texts.map((_, k) => element("option", { value: k }, String(k + 1))));
+        text.value = t;
+        before.replaceChildren(texts[t], element("strong", {}, data.tokens.join("")));
+        const distances = mean.map((of) => apart(A, of[l])), order = [...distances.keys()].sort((a, b) => distances[a] - distances[b]);
+        const same = limit.distance < 5e-4;
+        bars(chart, `Distances: ${languages.map((name, k) => `${name} ${number(distances[k], 3)}`).join(", ")}.`,
+          languages.map((name, k) => [name, distances[k], k === order[0] && !same ? "nearest" : "", k === at]), Math.max(limit.distance, 5e-4));
+        areas.forEach((area, h) => {
+          area.clear(`Head ${h + 1}: ${languages[0]}, mean, beside ${languages[at]}, this text.`, 42 + side);
+          [[mean[0][l][h], `${languages[0]}, mean`], [A[h], `${languages[at]}, text ${t + 1}`]].forEach(([M, title], side) => {
+            area.put("text", { x: x[side], y: 13 }, title);
+            M.forEach((row, i) => row.forEach((a, j) => {
+              if (a) area.put("rect", { class: "A", x: x[side] + j * cell, y: 38 + i * cell, width: cell, height: cell, "fill-opacity": a / limit.weight });
+            }));
+            lettered(area, x[side], 38, cell, letters);
+          });
+        });
+        panel.table([{ caption: "Distance to each mean", columns: ["distance"], rows: languages.map((name, k) => [name, distances[k]]) },
+          ...A.map((M, h) => matrixTable(`Head ${h + 1} after this text in ${languages[at]}`, M, letters, letters)),
+          ...mean[0][l].map((M, h) => matrixTable(`Head ${h + 1}, mean of ${languages[0]}`, M, letters, letters))]);
+        if (same) return `Layer ${l + 1} writes the same weights after every text: all distances are ${number(0, 3)}.`;
+        return `Layer ${l + 1}, after ${languages[at]}: nearest to the mean of ${languages[order[0]]}, ${number(distances[order[0]], 3)}${
+          order.length > 1 ? `; then ${languages[order[1]]}, ${number(distances[order[1]], 3)}` : ""}.`;
+      };
+    },
   };
 
   /** The corners of the convex hull, in order (Andrew's monotone chain). */
@@ -447,12 +772,16 @@
 
   const STYLE = `
     :host{display:block;max-width:46rem;margin:1rem 0;font:14px/1.45 system-ui,sans-serif;color:inherit;
-      --W:#0072b2;--negative:#8a5a00;--A:#d55e00;--rule:#8886}
-    :host([dark]){--W:#56b4e9;--negative:#d9b777;--A:#f08a3c}
+      --W:#0072b2;--negative:#8a5a00;--A:rgb(${COMPUTED.light});--rule:#8886}
+    :host([dark]){--W:#56b4e9;--negative:#d9b777;--A:rgb(${COMPUTED.dark})}
+    [hidden]{display:none!important}
     .controls{display:flex;flex-wrap:wrap;gap:.5rem 1.2rem;margin-bottom:.6rem}
     .field{display:flex;align-items:center;gap:.5rem;max-width:100%;flex-wrap:wrap}
-    select,input{font:inherit;color:inherit;background:transparent;max-width:100%;accent-color:var(--A)}
-    select,input[type=text]{border:1px solid;border-radius:3px;padding:.15rem .3rem}
+    select,input,button{font:inherit;color:inherit;background:transparent;max-width:100%;accent-color:var(--A)}
+    select,button,input[type=text]{border:1px solid;border-radius:3px;padding:.15rem .3rem} button{padding:.15rem .6rem;cursor:pointer}
+    .wide{flex:1 1 100%} .wide input{flex:1 1 12rem;min-width:0}
+    fieldset{border:0;padding:0;margin:0;min-width:0;display:flex;flex-wrap:wrap;gap:.3rem .9rem} legend{padding:0;float:left}
+    fieldset label{display:flex;align-items:center;gap:.3rem}
     option{color:#111;background:#fff} input[type=text]{width:16rem} input[type=checkbox]{width:1.2rem;height:1.2rem}
     :focus-visible{outline:2px solid var(--A);outline-offset:2px}
     .stages{display:flex;flex-wrap:wrap;gap:.6rem 1rem}
@@ -464,6 +793,15 @@
     .node{fill:currentColor} .axis{stroke:currentColor;stroke-opacity:.45} .query{stroke:var(--A);stroke-width:2.5}
     .hull{fill:var(--A);fill-opacity:.1;stroke:var(--A);stroke-opacity:.5} .share,.output{fill:var(--A)}
     .handle{fill:currentColor;fill-opacity:.15;stroke:currentColor;cursor:grab}
+    .maps{display:grid;gap:4px;align-items:center} .maps legend{float:none;font-weight:600;margin-bottom:.2rem} .maps span{font-size:13px}
+    .maps label{position:relative;display:block;cursor:pointer} .maps input{position:absolute;opacity:0;inset:0;width:100%;height:100%;margin:0;cursor:pointer}
+    canvas{display:block;width:100%;aspect-ratio:1;image-rendering:pixelated} .maps canvas{outline:1px solid var(--rule)}
+    .maps :checked+canvas{outline:2px solid currentColor} .maps :focus-visible+canvas{outline:3px solid var(--A)}
+    .layers{position:relative} .layers canvas{position:absolute;aspect-ratio:auto} .layers svg{position:relative}
+    .cursor{fill:none;stroke:currentColor;stroke-width:1.5;pointer-events:none}
+    .strip{display:flex;flex-wrap:wrap} .strip span{padding-bottom:2.6em;min-width:.75em;text-align:center;
+      background:linear-gradient(var(--A) 0 0) 0 1.5em/100% calc(var(--a)*2.4em) no-repeat} .later{opacity:.65}
+    .whole{flex:1 1 100%} .before{margin:0;overflow-wrap:anywhere} .strip .strong,.before strong{font-weight:700}
     .status{min-height:1.45em;margin:.5rem 0;overflow-wrap:anywhere} .numbers{max-width:100%;overflow-x:auto}
     table{border-collapse:collapse;margin:.5rem 0;font-variant-numeric:tabular-nums} caption{text-align:left;font-weight:600}
     th,td{padding:.1rem .6rem .1rem 0;text-align:right;font-weight:400;border-bottom:1px solid var(--rule)} summary{cursor:pointer}`;
@@ -471,7 +809,10 @@
   class LiveFigure extends (globalThis.HTMLElement || class {}) {
     connectedCallback() {
       if (!this.shadowRoot) this.start(); // not when moved within the page
-      const follow = () => this.toggleAttribute("dark", isLight(getComputedStyle(this).color));
+      const follow = () => {
+        const dark = isLight(getComputedStyle(this).color);
+        if (dark !== this.hasAttribute("dark") && this.toggleAttribute("dark", dark) === dark && this.draw) this.redraw();
+      };
       this.watcher = new MutationObserver(follow);
       for (const node of [document.documentElement, document.body]) this.watcher.observe(node, { attributes: true });
       follow();
@@ -483,10 +824,15 @@
 
     /** Build the figure; the still picture is hidden last, so that it stays if anything fails. */
     start() {
-      const root = element("div");
+      const root = element("div"), data = JSON.parse(this.getAttribute("data")), file = this.getAttribute("payload-file");
       this.panel = new Panel(this, root);
-      this.draw = kinds[this.getAttribute("kind")](this.panel, JSON.parse(this.getAttribute("data")));
-      this.panel.status.textContent = this.draw();
+      const begin = (payload) => {
+        const draw = kinds[this.getAttribute("kind")](this.panel, { ...data, payload });
+        this.panel.status.textContent = draw();
+        this.draw = draw;
+      };
+      if (file) this.panel.offer(file, this.getAttribute("payload-size"), begin);
+      else begin(this.getAttribute("payload"));
       // The notebook's own shortcuts must not fire while somebody types here.
       root.addEventListener("keydown", (event) => event.stopPropagation());
       this.attachShadow({ mode: "open" }).append(element("style", {}, STYLE), root);
@@ -498,7 +844,7 @@
         this.pending = 0;
         const said = this.draw();
         clearTimeout(this.speaking);
-        this.speaking = setTimeout(() => (this.panel.status.textContent = said), 150);
+        this.speaking = setTimeout(() => { if (this.panel.status.textContent !== said) this.panel.status.textContent = said; }, 150);
       });
     }
   }
@@ -506,5 +852,5 @@
   const isLight = (colour) => { const [r, g, b] = colour.match(/[\d.]+/g).map(Number); return 0.3 * r + 0.59 * g + 0.11 * b > 128; };
 
   if (globalThis.customElements && !customElements.get("dynattn-live")) customElements.define("dynattn-live", LiveFigure);
-  if (typeof module === "object") module.exports = { add, addedUp, answers, distance, dot, embed, groupRows, headWeights, hull, linear, matmul, nearest, softmax, times, tokenize, transpose, weights, wholeBank, withIndex };
+  if (typeof module === "object") module.exports = { add, addedUp, answers, apart, characters, distance, dot, embed, erf, groupRows, headWeights, hull, linear, matmul, nearest, read, softmax, times, tokenize, transpose, unpack, weights, wholeBank, withIndex };
 })();
