@@ -14,6 +14,7 @@ from dynattn.exercises import (
     chapter6,
     chapter7,
     chapter8,
+    chapter9,
     chapter11,
     chapter12,
 )
@@ -30,6 +31,7 @@ _JUDGES = {
     **chapter6.JUDGES,
     **chapter7.JUDGES,
     **chapter8.JUDGES,
+    **chapter9.JUDGES,
     **chapter11.JUDGES,
     **chapter12.JUDGES,
 }
