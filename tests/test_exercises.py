@@ -5,13 +5,13 @@ import re
 
 import pytest
 import torch
-from answers import chapter5, chapter6, chapter7, chapter8, chapter9, chapter11, chapter12, part1
+from answers import chapter5, chapter6, chapter7, chapter8, chapter9, chapter10, chapter11, chapter12, part1
 from conftest import CHAPTERS, cells
 
 from dynattn import check
 from dynattn.exercises import _JUDGES, CheckFailed
 
-BANK = (part1, chapter5, chapter6, chapter7, chapter8, chapter9, chapter11, chapter12)
+BANK = (part1, chapter5, chapter6, chapter7, chapter8, chapter9, chapter10, chapter11, chapter12)
 RIGHT, WRONG = (
     {name: case for of in BANK for name, case in getattr(of, side).items()} for side in ("RIGHT", "WRONG")
 )

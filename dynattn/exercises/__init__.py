@@ -15,6 +15,7 @@ from dynattn.exercises import (
     chapter7,
     chapter8,
     chapter9,
+    chapter10,
     chapter11,
     chapter12,
 )
@@ -32,6 +33,7 @@ _JUDGES = {
     **chapter7.JUDGES,
     **chapter8.JUDGES,
     **chapter9.JUDGES,
+    **chapter10.JUDGES,
     **chapter11.JUDGES,
     **chapter12.JUDGES,
 }
