@@ -89,14 +89,13 @@ class PlainGPT(nn.Module):
         """Take over the learned parameters of ours."""
         with torch.no_grad():
             for mine, other in zip(self.blocks, model.blocks, strict=True):
-                attention = other.attention
-                mine.out.load_state_dict(attention.W_O.state_dict())
+                packed = other.attention.to_torch()
+                mine.out.load_state_dict(packed.out_proj.state_dict())
                 mine.mlp.load_state_dict(other.mlp.state_dict())
                 mine.norm_1.load_state_dict(other.norm_attention.state_dict())
                 mine.norm_2.load_state_dict(other.norm_mlp.state_dict())
-                projections = (attention.W_Q, attention.W_K, attention.W_V)
-                mine.qkv.weight.copy_(torch.cat([W.weight for W in projections]))
-                mine.qkv.bias.copy_(torch.cat([W.bias for W in projections]))
+                mine.qkv.weight.copy_(packed.in_proj_weight)
+                mine.qkv.bias.copy_(packed.in_proj_bias)
             for name in ("tokens", "places", "norm"):
                 getattr(self, name).load_state_dict(getattr(model, name).state_dict())
         return self

@@ -201,20 +201,18 @@ _COUNT_MISTAKES = {
 
 def _judge_count(answer):
     """The same number, to the last one; float would do for the small models only."""
-    for case in _count_cases(None):
-        got = call(answer, case)
+    cases = _count_cases(None)
+    results = [call(answer, case) for case in cases]
+    for got in results:
         if got.shape != ():
             return f"return one number, not a tensor of shape {tuple(got.shape)}."
         if not torch.isfinite(got):
             return "the result is not finite (inf or NaN)."
-    if all(call(answer, case) == _count()(*case) for case in _count_cases(None)):
-        return None
-    for diagnosis, wrong in _COUNT_MISTAKES.items():
-        if all(call(answer, case) == wrong(*case) for case in _count_cases(None)):
+    for diagnosis, count in {None: _count(), **_COUNT_MISTAKES}.items():
+        if all(got == count(*case) for got, case in zip(results, cases)):
             return diagnosis
-    case = _count_cases(None)[1]
-    difference = (call(answer, case) - _count()(*case)).item()
-    return f"for {case} this is {abs(difference):g} too {'many' if difference > 0 else 'few'}."
+    difference = (results[1] - _count()(*cases[1])).item()
+    return f"for {cases[1]} this is {abs(difference):g} too {'many' if difference > 0 else 'few'}."
 
 
 # ------------------------------------------------------------------------------------- 9.4, temperature and top k
