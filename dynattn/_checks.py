@@ -52,6 +52,8 @@ def require_matrices(name: str, A, values, heads: int | None = None) -> None:
 
 def broadcast(*shapes) -> tuple | None:
     """The shape to which the shapes broadcast, or None if they don't."""
+    if all(shape == shapes[0] for shape in shapes):  # torch takes its time even then
+        return tuple(shapes[0])
     try:
         return tuple(torch.broadcast_shapes(*shapes))
     except RuntimeError:

@@ -14,6 +14,7 @@ from dynattn._checks import (
     require_context,
     require_finite,
     require_finite_result,
+    require_mask,
     require_mask_rows,
     require_matrices,
     require_positive_int,
@@ -89,17 +90,33 @@ def _additive(mask, dtype):
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
 
 
-def _fused(q, k, v, mask=None, causal=False, **sources):
+def _require_finite_logits(layer, x, context, q, k):
+    """Refuse logits that are not finite: the fused kernel would make zeros of them without a word.
+
+    The norms of x and of the few learned parameters tell it soonest. No query is longer than |W_Q| |x| + |b_Q|,
+    no key longer than the same of W_K, and no logit is larger than the product of the two.
+    """
+
+    def norm(t):
+        return 0.0 if t is None else float(torch.linalg.vector_norm(t.detach()))
+
+    x_norm = norm(x)
+    context_norm = x_norm if context is x else norm(context)
+    longest_q = norm(layer.W_Q.weight) * x_norm + norm(layer.W_Q.bias)
+    longest_k = norm(layer.W_K.weight) * context_norm + norm(layer.W_K.bias)
+    largest = torch.finfo(torch.promote_types(q.dtype, torch.float32)).max
+    if not longest_q * longest_k <= largest:  # or NaN; then look at the queries and keys themselves
+        require_finite(x=x, context=context, q=q, k=k)
+        if q.detach().double().norm() * k.detach().double().norm() > largest:
+            raise ValueError("q, k: the logits overflow, expected smaller numbers")
+
+
+def _fused(q, k, v, mask=None, causal=False):
     """The same output by torch's fused kernel, which never stores the weights; (..., n_heads, n, d) each.
 
-    The kernel turns a NaN in q or k into zeros without a word, so look for one first: where the product of
-    the two norms is finite, every logit is. And it wants exactly one dimension before the heads; with others
-    torch falls back to a slower way that stores the weights.
+    The kernel wants exactly one dimension before the heads; with others torch falls back to a slower way that
+    stores the weights.
     """
-    if not math.isfinite(q.detach().norm() * k.detach().norm()):
-        require_finite(**sources, q=q, k=k)
-        if q.detach().double().norm() * k.detach().double().norm() > torch.finfo(torch.float32).max:
-            raise ValueError("q, k: the logits overflow, expected smaller numbers")
     lead = broadcast(q.shape[:-3], k.shape[:-3], v.shape[:-3])
     q, k, v = (t.expand(*lead, *t.shape[-3:]).flatten(0, -4) if lead else t[None] for t in (q, k, v))
     if mask is not None:
@@ -203,19 +220,21 @@ class MultiHeadAttention(nn.Module):
         if return_weights:
             A = self.weights(x, context, mask)
             return self.mix(A, context), A
-        q, k, mask = self._compare(x, context, mask)
-        v = self._cut(self.W_V(context))
+        mask = self._checked(x, context, mask)
+        q, k, v = self._projected(x, context)
         causal = self.causal and mask is None
-        y = self._join(_fused(q, k, v, mask, causal, x=x, context=context))
+        _require_finite_logits(self, x, context, q, k)
+        y = self._join(_fused(q, k, v, mask, causal))
         require_finite_result(y, x=x, context=context)
         return y
 
     def weights(self, x, context=None, mask=None):
         """The computed weights A (..., n_heads, n_q, n_k); arguments and errors as in :meth:`forward`."""
         context = x if context is None else context
-        q, k, mask = self._compare(x, context, mask)
+        mask = self._checked(x, context, mask)
+        q, k = self._cut(self.W_Q(x)), self._cut(self.W_K(context))
         if self.causal and mask is None:
-            mask = self._causal_mask(q)
+            mask = self._causal_mask(x)
         return _weights(q, k, mask, x=x, context=context)
 
     def mix(self, A, context):
@@ -226,20 +245,33 @@ class MultiHeadAttention(nn.Module):
         require_finite_result(y, A=A, context=context)
         return y
 
-    def _compare(self, x, context, mask):
-        """Queries and keys (..., n_heads, n, d_head); and the mask with the causal one, if there are both."""
+    def _checked(self, x, context, mask):
+        """The mask, with the causal one if there are both; arguments that don't fit are refused."""
         require_context(x, context, self.W_Q)
-        if self.causal and x.shape[-2] != context.shape[-2]:
-            raise ValueError(
-                f"context: got {context.shape[-2]} tokens, expected {x.shape[-2]} as in x, for a causal layer"
-            )
-        q, k = self._cut(self.W_Q(x)), self._cut(self.W_K(context))
-        require_qkv(q, k, k, mask, None)
-        if self.causal and mask is not None:
-            causal = self._causal_mask(q)
+        n_q, n_k = x.shape[-2], context.shape[-2]
+        if self.causal and n_q != n_k:
+            raise ValueError(f"context: got {n_k} tokens, expected {n_q} as in x, for a causal layer")
+        if mask is None:
+            return None
+        lead = broadcast(x.shape[:-2], context.shape[:-2])
+        require_mask(mask, torch.Tensor, x, (*lead, self.n_heads, n_q, n_k))
+        if self.causal:
+            causal = self._causal_mask(x)
             mask = mask & causal if mask.dtype == torch.bool else mask.masked_fill(~causal, -torch.inf)
-            require_mask_rows(mask, q.dtype)
-        return q, k, mask
+            require_mask_rows(mask, x.dtype)
+        return mask
+
+    def _projected(self, x, context):
+        """Queries, keys and values (..., n_heads, n, d_head)."""
+        projections = (self.W_Q, self.W_K, self.W_V)
+        if context is not x:
+            return [
+                self._cut(W(tokens)) for W, tokens in zip(projections, (x, context, context), strict=True)
+            ]
+        # One product in the place of three: the same numbers, and x is read once.
+        W = torch.cat([W.weight for W in projections])
+        b = None if self.W_Q.bias is None else torch.cat([W.bias for W in projections])
+        return [self._cut(part) for part in F.linear(x, W, b).chunk(3, -1)]
 
     # (..., n, n_heads * d_head) -> (..., n_heads, n, d_head): heads are cut from the projections.
     def _cut(self, y):
@@ -248,8 +280,9 @@ class MultiHeadAttention(nn.Module):
     def _join(self, heads):
         return self.W_O(heads.transpose(-2, -3).flatten(-2))
 
-    def _causal_mask(self, q):
-        return torch.ones(q.shape[-2], q.shape[-2], dtype=torch.bool, device=q.device).tril()
+    def _causal_mask(self, x):
+        n = x.shape[-2]
+        return torch.ones(n, n, dtype=torch.bool, device=x.device).tril()
 
     @classmethod
     def from_torch(cls, source: nn.MultiheadAttention) -> "MultiHeadAttention":
@@ -352,7 +385,8 @@ class SingleHeadAttention(nn.Module):
         v = self.W_V(context)
         one_head = (t.unsqueeze(-3) for t in (q, k, v))
         mask = mask if mask is None or mask.dim() == 2 else mask.unsqueeze(-3)
-        y = _fused(*one_head, mask, x=x, context=context).squeeze(-3)
+        _require_finite_logits(self, x, context, q, k)
+        y = _fused(*one_head, mask).squeeze(-3)
         require_finite_result(y, x=x, context=context)
         return y
 

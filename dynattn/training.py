@@ -46,7 +46,8 @@ def fit(
     if not lr > 0:
         raise ValueError(f"lr: got {lr}, expected a number above 0")
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
+    # fused: one pass over all parameters, which for small models is a tenth of the whole time
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
     ramp = max(1, steps // 10)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: (step + 1) / ramp if step < ramp else (steps - step) / max(1, steps - ramp)

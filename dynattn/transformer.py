@@ -101,13 +101,14 @@ class _Stack(nn.Module):
     def mix(self, A: torch.Tensor, ids: torch.Tensor, **present) -> torch.Tensor:
         """The model's output with given weights A (..., n_layers, n_heads, n, n) in place of its own."""
         require_tensor("A", A)
-        n = self._features(ids).shape[-2]
+        self._require_ids(ids)
+        n = ids.shape[-1]
         expected = (len(self.blocks), self.blocks[0].attention.n_heads, n, n)
         if shape_of(A)[-4:] != expected:
             raise ValueError(f"A: got shape {shape_of(A)}, expected (..., {', '.join(map(str, expected))})")
         return self(ids, edit=lambda layer, own: A[..., layer, :, :, :], **present)
 
-    def _features(self, ids):
+    def _require_ids(self, ids):
         if not isinstance(ids, torch.Tensor):
             raise TypeError(f"ids: got {type(ids).__name__}, expected a torch.Tensor")
         if ids.dtype not in (torch.int64, torch.int32):
@@ -120,6 +121,9 @@ class _Stack(nn.Module):
             raise ValueError(
                 f"ids: got numbers from {low} to {high}, expected 0 to {self.vocabulary - 1}, the vocabulary"
             )
+
+    def _features(self, ids):
+        self._require_ids(ids)
         return self.tokens(ids) + self.places.weight[: ids.shape[-1]]
 
     def _through(self, x, mask, edit):
@@ -146,6 +150,9 @@ class GPT(_Stack):
     Raises:
         TypeError, ValueError: a size that is not a positive int, or heads that don't divide d_model.
 
+    The starting numbers are GPT-2's, 0.02 at its width of 768, times sqrt(768 / d_model): a sum of d_model random
+    products grows with the root of d_model, so that logits and tokens start equally large at every width.
+
     Source: Radford et al. 2019 (GPT-2), with its scaling of the residual layers at the start, 1/sqrt(2 n_layers).
     """
 
@@ -160,14 +167,15 @@ class GPT(_Stack):
     ):
         super().__init__(vocabulary, context, d_model, n_heads, n_layers, d_mlp, causal=True)
         self.norm = nn.LayerNorm(d_model)
+        std = 0.02 * math.sqrt(768 / d_model)
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
-                nn.init.normal_(module.weight, std=0.02)
+                nn.init.normal_(module.weight, std=std)
                 if isinstance(module, nn.Linear):
                     nn.init.zeros_(module.bias)
         for block in self.blocks:  # what each half adds to the tokens
             for last in (block.attention.W_O, block.mlp[-1]):
-                nn.init.normal_(last.weight, std=0.02 / math.sqrt(2 * n_layers))
+                nn.init.normal_(last.weight, std=std / math.sqrt(2 * n_layers))
 
     def forward(self, ids: torch.Tensor, edit=None) -> torch.Tensor:
         """Scores (logits) for the token after each token.

@@ -38,7 +38,7 @@ VOCABULARY = (
 )
 MOST_TOKENS = 9
 FILE = Path(__file__).parent / "live" / "words.json"
-SHA256 = "e251d1b9f4e4c7c29619b7bba5ad103dd462991fa23eb780b741838e23d7a0c6"
+SHA256 = "9152a887212a83004e3c32b30b9fab43a084a97d84a0ea799c4ebe74b9ff8297"
 
 
 def _noun_group(rng: random.Random, plural: bool) -> list[str]:
