@@ -263,15 +263,17 @@ class MultiHeadAttention(nn.Module):
 
     def _projected(self, x, context):
         """Queries, keys and values (..., n_heads, n, d_head)."""
+        if context is x:  # one product in the place of three: the same numbers, and x is read once
+            parts = F.linear(x, *self._packed()).chunk(3, -1)
+        else:
+            parts = self.W_Q(x), self.W_K(context), self.W_V(context)
+        return [self._cut(part) for part in parts]
+
+    def _packed(self):
+        """W_Q, W_K, W_V one below the other (3 * n_heads * d_head, d_model), and their biases or None."""
         projections = (self.W_Q, self.W_K, self.W_V)
-        if context is not x:
-            return [
-                self._cut(W(tokens)) for W, tokens in zip(projections, (x, context, context), strict=True)
-            ]
-        # One product in the place of three: the same numbers, and x is read once.
-        W = torch.cat([W.weight for W in projections])
-        b = None if self.W_Q.bias is None else torch.cat([W.bias for W in projections])
-        return [self._cut(part) for part in F.linear(x, W, b).chunk(3, -1)]
+        biases = None if self.W_Q.bias is None else torch.cat([W.bias for W in projections])
+        return torch.cat([W.weight for W in projections]), biases
 
     # (..., n, n_heads * d_head) -> (..., n_heads, n, d_head): heads are cut from the projections.
     def _cut(self, y):
@@ -337,12 +339,12 @@ class MultiHeadAttention(nn.Module):
         layer = nn.MultiheadAttention(self.d_model, self.n_heads, bias=bias, batch_first=True).to(
             self.W_Q.weight
         )
-        projections = (self.W_Q, self.W_K, self.W_V)
         with torch.no_grad():
-            layer.in_proj_weight.copy_(torch.cat([W.weight for W in projections]))
+            weights, biases = self._packed()
+            layer.in_proj_weight.copy_(weights)
             layer.out_proj.weight.copy_(self.W_O.weight)
             if bias:
-                layer.in_proj_bias.copy_(torch.cat([W.bias for W in projections]))
+                layer.in_proj_bias.copy_(biases)
                 layer.out_proj.bias.copy_(self.W_O.bias)
         return layer
 
