@@ -6,6 +6,9 @@ import sys
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn.modules.module import _has_any_global_hook
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 NUMPY_FLOATS = (np.float64, np.float32, np.float16)
@@ -97,12 +100,46 @@ def require_bool(name: str, value) -> None:
         raise TypeError(f"{name}: got {type(value).__name__}, expected True or False")
 
 
+# ---- the learned parts of a layer: modules, which may be replaced, hooked into or pruned
+
+
+def first_parameter(layer):
+    """A parameter of the layer, whose dtype and device its inputs must have; None if it has none.
+
+    Of no particular name: what stands in for an nn.Linear need not have a weight, and a pruned one's is no parameter.
+    """
+    return next((p for p in layer.parameters() if p.dtype in FLOATS), None)
+
+
+def is_plain(W, kind=type) -> bool:
+    """Whether W(x) is ``F.linear(x, W.weight, W.bias)`` and nothing else, so that its weight may be read instead."""
+    return (
+        kind(W) is nn.Linear
+        and "forward" not in vars(W)
+        and not (W._forward_hooks or W._forward_pre_hooks or W._backward_hooks or W._backward_pre_hooks)
+        and not _has_any_global_hook()
+    )
+
+
+def require_plain(kind=type_before_parametrizations, /, **modules):
+    """Refuse a module whose weight does not say what it does.
+
+    A parametrized one's does, computed anew whenever it is read. A pruned one's is computed when it is called, and so
+    out of date after a step of training.
+    """
+    for name, W in modules.items():
+        if not is_plain(W, kind):
+            changed = " with a hook or a forward of its own" if kind(W) is nn.Linear else ""
+            raise TypeError(f"{name}: got {type(W).__name__}{changed}, expected a plain nn.Linear")
+
+
 # ---- the arguments of attention
 
 
-def require_context(x, context, W):
-    require_tokens("x", x, width=W.in_features, like=W.weight)
-    require_tokens("context", context, width=W.in_features, like=W.weight)
+def require_context(x, context, layer):
+    like = first_parameter(layer)
+    require_tokens("x", x, width=layer.d_model, like=like)
+    require_tokens("context", context, width=layer.d_model, like=like)
     if broadcast(x.shape[:-2], context.shape[:-2]) is None:
         raise ValueError(
             f"context: got shape {shape_of(context)}, expected leading dimensions as x {shape_of(x)}"

@@ -11,6 +11,7 @@ from torch.autograd.functional import jacobian
 
 from dynattn._checks import (
     require_finite,
+    require_plain,
     require_positive_int,
     require_tensor,
     require_tokens,
@@ -134,7 +135,8 @@ def effective_matrix(layer, x: torch.Tensor) -> torch.Tensor:
         The matrix (n * d_out, n * d_model).
 
     Raises:
-        TypeError: another kind of layer, or x is not a floating-point tensor.
+        TypeError: another kind of layer, a W_V or W_O that is not a plain ``nn.Linear``, or x is not a floating-point
+            tensor.
         ValueError: x is not one input (n, d_model).
 
     Source: Elhage et al. 2021 (A Mathematical Framework for Transformer Circuits), "attention heads as tensor
@@ -148,10 +150,15 @@ def effective_matrix(layer, x: torch.Tensor) -> torch.Tensor:
 
 
 def head_maps(layer) -> list[torch.Tensor]:
-    """For each head the learned map of one token's features, W_O W_V, as (d_out, d_model)."""
+    """For each head the learned map of one token's features, W_O W_V, as (d_out, d_model).
+
+    Raises TypeError as :func:`effective_matrix` does.
+    """
     if isinstance(layer, SingleHeadAttention):
+        require_plain(W_V=layer.W_V)
         return [layer.W_V.weight.detach()]
     if isinstance(layer, MultiHeadAttention):
+        require_plain(W_V=layer.W_V, W_O=layer.W_O)
         W_V = layer.W_V.weight.detach().unflatten(0, (layer.n_heads, layer.d_head))
         W_O = layer.W_O.weight.detach().unflatten(1, (layer.n_heads, layer.d_head))
         return [W_O[:, h] @ W_V[h] for h in range(layer.n_heads)]

@@ -9,7 +9,9 @@ from torch import nn
 
 from dynattn._checks import (
     broadcast,
+    first_parameter,
     first_true,
+    is_plain,
     require_bool,
     require_context,
     require_finite,
@@ -17,6 +19,7 @@ from dynattn._checks import (
     require_mask,
     require_mask_rows,
     require_matrices,
+    require_plain,
     require_positive_int,
     require_qkv,
     require_tokens,
@@ -94,16 +97,20 @@ def _require_finite_logits(layer, x, context, q, k):
     """Refuse logits that are not finite: the fused kernel would make zeros of them without a word.
 
     The norms of x and of the few learned parameters tell it soonest. No query is longer than |W_Q| |x| + |b_Q|,
-    no key longer than the same of W_K, and no logit is larger than the product of the two.
+    no key longer than the same of W_K, and no logit is larger than the product of the two. Of a projection that is
+    not plain its weight tells nothing: there it takes the norm of q or k.
     """
 
     def norm(t):
         return 0.0 if t is None else float(torch.linalg.vector_norm(t.detach()))
 
+    def longest(W, x_norm, y):
+        return norm(W.weight) * x_norm + norm(W.bias) if is_plain(W) else norm(y)
+
     x_norm = norm(x)
     context_norm = x_norm if context is x else norm(context)
-    longest_q = norm(layer.W_Q.weight) * x_norm + norm(layer.W_Q.bias)
-    longest_k = norm(layer.W_K.weight) * context_norm + norm(layer.W_K.bias)
+    longest_q = longest(layer.W_Q, x_norm, q)
+    longest_k = longest(layer.W_K, context_norm, k)
     largest = torch.finfo(torch.promote_types(q.dtype, torch.float32)).max
     if not longest_q * longest_k <= largest:  # or NaN; then look at the queries and keys themselves
         require_finite(x=x, context=context, q=q, k=k)
@@ -239,7 +246,7 @@ class MultiHeadAttention(nn.Module):
 
     def mix(self, A, context):
         """Apply given weights A (..., n_heads, n_q, n_k) to the values of context (..., n_k, d_model)."""
-        require_tokens("context", context, width=self.d_model, like=self.W_V.weight)
+        require_tokens("context", context, width=self.d_model, like=first_parameter(self))
         require_matrices("A", A, context, heads=self.n_heads)
         y = self._join(A @ self._cut(self.W_V(context)))
         require_finite_result(y, A=A, context=context)
@@ -247,7 +254,7 @@ class MultiHeadAttention(nn.Module):
 
     def _checked(self, x, context, mask):
         """The mask, with the causal one if there are both; arguments that don't fit are refused."""
-        require_context(x, context, self.W_Q)
+        require_context(x, context, self)
         n_q, n_k = x.shape[-2], context.shape[-2]
         if self.causal and n_q != n_k:
             raise ValueError(f"context: got {n_k} tokens, expected {n_q} as in x, for a causal layer")
@@ -263,17 +270,22 @@ class MultiHeadAttention(nn.Module):
 
     def _projected(self, x, context):
         """Queries, keys and values (..., n_heads, n, d_head)."""
-        if context is x:  # one product in the place of three: the same numbers, and x is read once
-            parts = F.linear(x, *self._packed()).chunk(3, -1)
+        learned = self.W_Q, self.W_K, self.W_V
+        # One product in the place of three: the same numbers, and x is read once. But a hook, or a module put in the
+        # place of a plain projection, does its work only where the module is called.
+        if context is x and all(map(is_plain, learned)):
+            parts = F.linear(x, *self._packed()).split([len(W.weight) for W in learned], -1)
         else:
             parts = self.W_Q(x), self.W_K(context), self.W_V(context)
         return [self._cut(part) for part in parts]
 
     def _packed(self):
-        """W_Q, W_K, W_V one below the other (3 * n_heads * d_head, d_model), and their biases or None."""
-        projections = (self.W_Q, self.W_K, self.W_V)
-        biases = None if self.W_Q.bias is None else torch.cat([W.bias for W in projections])
-        return torch.cat([W.weight for W in projections]), biases
+        """W_Q, W_K, W_V one below the other (3 * n_heads * d_head, d_model), and their biases, or None."""
+        weights, biases = zip(*((W.weight, W.bias) for W in (self.W_Q, self.W_K, self.W_V)))
+        if all(b is None for b in biases):
+            return torch.cat(weights), None
+        biases = [W.new_zeros(len(W)) if b is None else b for W, b in zip(weights, biases)]
+        return torch.cat(weights), torch.cat(biases)
 
     # (..., n, n_heads * d_head) -> (..., n_heads, n, d_head): heads are cut from the projections.
     def _cut(self, y):
@@ -329,22 +341,25 @@ class MultiHeadAttention(nn.Module):
     def to_torch(self) -> nn.MultiheadAttention:
         """The same layer as a ``torch.nn.MultiheadAttention`` (batch first); see :meth:`from_torch`.
 
-        Causality is not part of that layer: give it ``attn_mask``. Raises ValueError unless
-        n_heads * d_head equals d_model.
+        Causality is not part of that layer: give it ``attn_mask``.
+
+        Raises:
+            TypeError: a projection that is not a plain ``nn.Linear``, whose weight does not say what it does.
+            ValueError: n_heads * d_head is not d_model.
         """
+        require_plain(W_Q=self.W_Q, W_K=self.W_K, W_V=self.W_V, W_O=self.W_O)
         if self.n_heads * self.d_head != self.d_model:
             width = self.n_heads * self.d_head
             raise ValueError(f"d_head: got n_heads * d_head = {width}, expected d_model = {self.d_model}")
-        bias = self.W_Q.bias is not None
-        layer = nn.MultiheadAttention(self.d_model, self.n_heads, bias=bias, batch_first=True).to(
-            self.W_Q.weight
-        )
+        weights, biases = self._packed()
+        bias = biases is not None or self.W_O.bias is not None
+        layer = nn.MultiheadAttention(self.d_model, self.n_heads, bias=bias, batch_first=True).to(weights)
         with torch.no_grad():
-            weights, biases = self._packed()
             layer.in_proj_weight.copy_(weights)
             layer.out_proj.weight.copy_(self.W_O.weight)
-            if bias:
+            if biases is not None:  # torch's start at 0
                 layer.in_proj_bias.copy_(biases)
+            if self.W_O.bias is not None:
                 layer.out_proj.bias.copy_(self.W_O.bias)
         return layer
 
@@ -373,6 +388,7 @@ class SingleHeadAttention(nn.Module):
         d_out = d_model if d_out is None else d_out
         for name, value in (("d_model", d_model), ("d_head", d_head), ("d_out", d_out)):
             require_positive_int(name, value)
+        self.d_model = d_model
         self.W_Q = nn.Linear(d_model, d_head, bias=False)
         self.W_K = nn.Linear(d_model, d_head, bias=False)
         self.W_V = nn.Linear(d_model, d_out, bias=False)
@@ -399,7 +415,7 @@ class SingleHeadAttention(nn.Module):
 
     def mix(self, A, context):
         """Apply given weights A (..., n_q, n_k) to the values of context (..., n_k, d_model)."""
-        require_tokens("context", context, width=self.W_V.in_features, like=self.W_V.weight)
+        require_tokens("context", context, width=self.d_model, like=first_parameter(self))
         require_matrices("A", A, context)
         y = A @ self.W_V(context)
         require_finite_result(y, A=A, context=context)
@@ -407,7 +423,7 @@ class SingleHeadAttention(nn.Module):
 
     def _compare(self, x, context, mask):
         """Queries (..., n_q, d_head) and keys (..., n_k, d_head)."""
-        require_context(x, context, self.W_Q)
+        require_context(x, context, self)
         q, k = self.W_Q(x), self.W_K(context)
         require_qkv(q, k, k, mask, None)
         return q, k

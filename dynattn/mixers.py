@@ -25,6 +25,7 @@ import torch
 from torch import nn
 
 from dynattn._checks import (
+    first_parameter,
     require_finite_result,
     require_matrices,
     require_positive_int,
@@ -37,19 +38,19 @@ class _Mixer(nn.Module):
         super().__init__()
         for name, value in (("n", n), ("d_model", d_model), ("d_out", d_out)):
             require_positive_int(name, value)
-        self.n = n
+        self.n, self.d_model = n, d_model
         self.W_V = nn.Linear(d_model, d_out, bias=False)
 
     def weights(self, x: torch.Tensor) -> torch.Tensor:
         """The matrix for tokens x (..., n, d_model): (n, n) if it is the same for every x, else (..., n, n)."""
-        require_tokens("x", x, n=self.n, width=self.W_V.in_features, like=self.W_V.weight)
+        require_tokens("x", x, n=self.n, width=self.d_model, like=first_parameter(self))
         A = self._matrix(x)
         require_finite_result(A, x=x)
         return A
 
     def mix(self, A: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Apply a given matrix A (..., n_out, n) to the values of x (..., n, d_model)."""
-        require_tokens("x", x, width=self.W_V.in_features, like=self.W_V.weight)
+        require_tokens("x", x, width=self.d_model, like=first_parameter(self))
         require_matrices("A", A, x)
         y = A @ self.W_V(x)
         require_finite_result(y, A=A, x=x)
@@ -205,7 +206,7 @@ class Attention(_Mixer):
         require_positive_int("d_head", d_head)
         if places not in ("none", "beside", "features", "bias"):
             raise ValueError(f"places: got {places!r}, expected 'none', 'beside', 'features' or 'bias'")
-        self.places = places
+        self.d_head, self.places = d_head, places
         width = d_model + n if places == "beside" else d_model
         self.W_Q = nn.Linear(width, d_head, bias=False)
         self.W_K = nn.Linear(width, d_head, bias=False)
@@ -221,7 +222,7 @@ class Attention(_Mixer):
         if self.places == "beside":
             places = torch.eye(self.n, dtype=x.dtype, device=x.device)
             placed = torch.cat([x, places.expand(*x.shape[:-1], self.n)], dim=-1)
-        logits = self.W_Q(placed) @ self.W_K(placed).mT / math.sqrt(self.W_Q.out_features)
+        logits = self.W_Q(placed) @ self.W_K(placed).mT / math.sqrt(self.d_head)
         return (logits + self.W_places if self.places == "bias" else logits).softmax(-1)
 
 
@@ -255,14 +256,14 @@ class MLPMixer(nn.Module):
             ("blocks", blocks),
         ):
             require_positive_int(name, value)
-        self.n = n
+        self.n, self.d_model = n, d_model
         self.enter = nn.Linear(d_model, width)
         self.blocks = nn.Sequential(*(_MixerBlock(n, width) for _ in range(blocks)))
         self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, d_out))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x (..., n, d_model) -> (..., n, d_out)."""
-        require_tokens("x", x, n=self.n, width=self.enter.in_features, like=self.enter.weight)
+        require_tokens("x", x, n=self.n, width=self.d_model, like=first_parameter(self))
         y = self.leave(self.blocks(self.enter(x)))
         require_finite_result(y, x=x)
         return y

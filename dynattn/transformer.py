@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from dynattn._checks import require_bool, require_positive_int, require_tensor, shape_of
+from dynattn._checks import require_bool, require_plain, require_positive_int, require_tensor, shape_of
 from dynattn.attention import MultiHeadAttention
 
 
@@ -124,7 +124,7 @@ class _Stack(nn.Module):
 
     def _features(self, ids):
         self._require_ids(ids)
-        return self.tokens(ids) + self.places.weight[: ids.shape[-1]]
+        return self.tokens(ids) + self.places(torch.arange(ids.shape[-1], device=ids.device))
 
     def _through(self, x, mask, edit):
         if edit is not None and not callable(edit):
@@ -240,7 +240,7 @@ def export(model: GPT, vocabulary: str) -> tuple[dict, bytes]:
         little-endian float16, 2 bytes a number.
 
     Raises:
-        TypeError: a vocabulary that is not a str.
+        TypeError: a vocabulary that is not a str; a layer of the blocks that is not a plain ``nn.Linear``.
         ValueError: a vocabulary that has not one different character for each token, or a parameter that float16
             cannot hold.
     """
@@ -251,6 +251,9 @@ def export(model: GPT, vocabulary: str) -> tuple[dict, bytes]:
             f"vocabulary: got {len(vocabulary)} characters, {len(set(vocabulary))} of them different, "
             f"expected {model.vocabulary}, one for each token"
         )
+    for layer, block in enumerate(model.blocks):
+        for name in ("attention.W_Q", "attention.W_K", "attention.W_V", "attention.W_O", "mlp.0", "mlp.2"):
+            require_plain(type, **{f"blocks.{layer}.{name}": block.get_submodule(name)})
     parts = {name: parameter.detach().cpu().half() for name, parameter in model.named_parameters()}
     for name, part in parts.items():
         if not part.isfinite().all():

@@ -1,4 +1,6 @@
-"""Measure the attention layers and the small GPT against torch's own: ``make bench``, or ``python tests/bench.py --help``.
+"""Measure the attention layers and the small GPT against torch's own, and the live figures against a screen's frame.
+
+``make bench`` measures all of it; ``python tests/bench.py --help`` tells how to measure less.
 
 Forward and backward pass of self-attention, float32. All variants hold the same parameters and run
 interleaved, in an order drawn anew each round, so that a busy machine slows all of them alike; a figure is
@@ -8,8 +10,11 @@ others on the machine hardly disturb, and the wall clock's for more: believe tho
 
 The GPT is measured by training steps against the same model written with nothing but torch's own layers and
 functions, without a check, and one matrix for queries, keys and values, as nanoGPT has it: once the forward and
-backward pass alone, and once the whole step, in which each is trained as its authors train it on a processor: ours
-by the fused AdamW of ``dynattn.training.fit``, the other one by AdamW as it comes.
+backward pass alone, and once the whole step. The optimizer is the same for both, the fused AdamW of
+``dynattn.training.fit``, so that the ratio speaks of the model.
+
+A live figure is measured by redraws in a browser, each with its layout, against a frame of 1/60 s: what takes longer is
+seen to lag behind the hand. Where what else the machine does would decide, the bar is for the least time.
 """
 
 import argparse
@@ -18,7 +23,9 @@ import os
 import random
 import statistics
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -26,11 +33,12 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from dynattn.attention import MultiHeadAttention, SingleHeadAttention
-from dynattn.transformer import GPT
+from dynattn.transformer import GPT, export
 
 BATCH, D_MODEL, N_HEADS = 8, 256, 8
 SMALL_GPT = {"vocabulary": 80, "context": 128, "d_model": 128, "n_heads": 4, "n_layers": 4}
 GPT_BATCH = 32
+FRAME = 1000 / 60  # milliseconds
 
 
 class Bare(nn.Module):
@@ -203,10 +211,7 @@ def measure_training(threads: int, rounds: int) -> dict:
     models = [ours, PlainGPT(**SMALL_GPT).load(ours)]
     ids, targets = torch.randint(SMALL_GPT["vocabulary"], (2, GPT_BATCH, SMALL_GPT["context"]))
     torch.testing.assert_close(models[0](ids), models[1](ids), rtol=1e-4, atol=1e-4)
-    optimizers = [
-        torch.optim.AdamW(model.parameters(), 1e-3, fused=fused)
-        for model, fused in zip(models, (True, None), strict=True)
-    ]
+    optimizers = [torch.optim.AdamW(model.parameters(), 1e-3, fused=True) for model in models]
     clock = time.process_time if threads == 1 else time.perf_counter
 
     def train(which: int) -> tuple[float, float]:
@@ -232,17 +237,7 @@ def measure_training(threads: int, rounds: int) -> dict:
     return result
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description="Attention layers against torch's own, as ratios in one run."
-    )
-    parser.add_argument("--tokens", type=int, nargs="+", default=[128, 512, 1024])
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument(
-        "--rounds", type=int, default=21, help="passes of each variant (fewer for many tokens)"
-    )
-    parser.add_argument("--gpt-only", action="store_true", help="measure the small GPT alone")
-    options = parser.parse_args()
+def report_layers(options) -> None:
     print(
         f"torch {torch.__version__}, batch {BATCH}, d_model {D_MODEL}, {N_HEADS} heads, forward and backward"
     )
@@ -285,10 +280,103 @@ def main() -> None:
         ("SingleHeadAttention: time", "1.10 of bare SDPA"),
         ("SingleHeadAttention: memory", "1.10 of bare SDPA"),
         ("GPT: forward and backward", "1.02 of the plain GPT"),
-        ("GPT: a training step", "1.00 of the plain GPT"),
+        ("GPT: a training step", "1.02 of the plain GPT"),
     ):
         if name in worst:
             print(f"  {name:30s} {worst[name]:.2f}, bar {bar}")
+
+
+def network_redraws(browser, folder: Path) -> dict:
+    """Case -> (milliseconds of each redraw, what of them the bar is for, the bar): the network for a sentence."""
+    from helpers import normal
+    from test_live import HEAD, NINE, live, opened, page
+
+    longer = HEAD | {"places": [*HEAD["places"], *HEAD["places"][:3]], "W": normal(12, 12).tolist()}
+    cases = {
+        "network, nine tokens": (NINE, HEAD),
+        "network, twelve tokens": ("The old cat chases the small mouse . I am a student", longer),
+    }
+    bodies = [
+        live("networks", {"sentences": [text], "head": head, "W": head["W"]})._repr_mimebundle_()["text/html"]
+        for text, head in cases.values()
+    ]
+    path = folder / "networks.html"
+    path.write_text(page("".join(bodies)), encoding="utf-8")
+    with opened(browser, path) as tab:
+        times = tab.evaluate("""() => [...document.querySelectorAll("dynattn-live")].map(figure =>
+            Array.from({length: 100}, () => {
+                const start = performance.now();
+                figure.draw();
+                figure.getBoundingClientRect();
+                return performance.now() - start;
+            }))""")
+        rows = tab.locator("dynattn-live").evaluate_all(
+            "all => all.map(figure => figure.shadowRoot.querySelectorAll('.numbers tbody tr').length)"
+        )
+    assert rows == [9, 24], "the figures show the weights of their sentences"
+    return {name: (found, "median", 16) for name, found in zip(cases, times, strict=True)}
+
+
+def gpt_redraws(browser, folder: Path) -> dict:
+    """The same of a GPT with 3 layers and d_model 96 that reads 64 characters, of which the first or the last changes."""
+    from test_live import live, opened, page
+
+    letters = "".join(map(chr, range(97, 97 + 60)))
+    layout, payload = export(GPT(60, 64, 96, 4, 3), letters)
+    figure = live("gpt", layout | {"text": (letters * 2)[:64]}, payload=payload)
+    path = folder / "gpt.html"
+    path.write_text(page(figure._repr_mimebundle_()["text/html"]), encoding="utf-8")
+    with opened(browser, path) as tab:
+        whole, one = tab.evaluate("""() => {
+            const figure = document.querySelector("dynattn-live"), input = figure.shadowRoot.querySelector("input");
+            const text = input.value, timed = (value) => {
+                input.value = value;
+                const start = performance.now();
+                figure.draw();
+                figure.getBoundingClientRect();
+                return performance.now() - start;
+            };
+            return [[0, 63], [63, 64]].map(([from, to]) => Array.from({length: 40}, (_, k) =>
+                timed(text.slice(0, from) + "abc"[k % 3] + text.slice(from + 1, to))));
+        }""")
+    return {"GPT, the whole text": (whole, "least", 100), "GPT, one more character": (one, "least", 33)}
+
+
+def report_live() -> None:
+    # Here, so that the layers can be measured without a browser.
+    import conftest
+    import pytest
+
+    launched = contextlib.contextmanager(conftest.browser.__wrapped__)  # the tests' own fixture
+    print(f"\nLive figures, a redraw: milliseconds (share of a frame of {FRAME:.1f} ms)")
+    try:
+        with launched() as browser, tempfile.TemporaryDirectory() as folder:
+            for redraws in (network_redraws, gpt_redraws):
+                for name, (times, which, bar) in redraws(browser, Path(folder)).items():
+                    middle, least = statistics.median(times), min(times)
+                    figures = f"median {middle:6.2f} ({middle / FRAME:.2f}), least {least:6.2f} ({least / FRAME:.2f})"
+                    print(f"  {name:30s} {figures}, bar {bar} for the {which}", flush=True)
+    except pytest.skip.Exception as reason:
+        print(f"  skipped: {reason}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description="Attention layers against torch's own, as ratios in one run; live figures against a frame."
+    )
+    parser.add_argument("--tokens", type=int, nargs="+", default=[128, 512, 1024])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument(
+        "--rounds", type=int, default=21, help="passes of each variant (fewer for many tokens)"
+    )
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--gpt-only", action="store_true", help="measure the small GPT alone")
+    only.add_argument("--live-only", action="store_true", help="measure the live figures alone")
+    options = parser.parse_args()
+    if not options.live_only:
+        report_layers(options)
+    if not options.gpt_only:
+        report_live()
 
 
 if __name__ == "__main__":

@@ -1,29 +1,81 @@
-"""What the tests share: the places of the book and its chapters as data."""
+"""What the tests share: the places of the book, its notebooks as data, a browser, and a count of what is done."""
 
-import json
-import re
+import os
 import shutil
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tools"))  # the tests use the address and the cover as the tools know them
+sys.path.insert(0, str(ROOT / "tools"))  # the tests know the book as its tools do
 
-CHAPTERS = sorted((ROOT / "book").glob("[0-9]*.ipynb"))
+from notebooks import load, notebooks  # noqa: E402
+
+CHAPTERS = notebooks()
 EXECUTED = ROOT / "_build" / "run" / "0"
 SITE = ROOT / "_build" / "html"
 
-SOLUTION = re.compile(r"\A<details>.*?^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+class Count:
+    """In place of a dot a test: every few seconds how many are done and left, and each failure at once."""
+
+    EVERY = 5
+
+    def __init__(self, terminal):
+        self.terminal, self.started = terminal, time.monotonic()
+        self.total, self.done, self.failed, self.running = 0, 0, 0, {}
+        self.finished = threading.Event()
+        threading.Thread(target=self.tell, daemon=True).start()
+
+    def tell(self):
+        while not self.finished.wait(self.EVERY):
+            seconds = f"{time.monotonic() - self.started:.0f} s"
+            if not self.total:
+                self.terminal.write_line(f"  collecting the tests, {seconds}", flush=True)
+                continue
+            slow = [
+                name for name, since in list(self.running.items()) if time.monotonic() - since > self.EVERY
+            ]
+            failed = f", {self.failed} failed" if self.failed else ""
+            now = f"; now {', '.join(slow)}" if slow else ""
+            counts = f"{self.done} of {self.total} tests done{failed}, {self.total - self.done} left"
+            self.terminal.write_line(f"  {counts}, {seconds}{now}", flush=True)
+
+    def pytest_xdist_node_collection_finished(self, ids):
+        self.total = len(ids)
+
+    def pytest_runtest_logstart(self, nodeid):
+        self.running[nodeid.removeprefix("tests/")] = time.monotonic()
+
+    def pytest_runtest_logfinish(self, nodeid):
+        self.running.pop(nodeid.removeprefix("tests/"), None)
+        self.done += 1
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            self.failed += 1
+            crash = getattr(report.longrepr, "reprcrash", None)
+            said = crash.message.splitlines()[0] if crash and crash.message else report.when
+            self.terminal.write_line(f"  FAILED {report.nodeid}: {said}", red=True, flush=True)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_teststatus(self):
+        category, _, word = yield
+        return category, "", "" if category in ("", "passed") else word
+
+    def pytest_sessionfinish(self):
+        self.finished.set()
 
 
-def load(path: Path) -> dict:
-    """A notebook, with each cell's source as one string."""
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    for cell in notebook["cells"]:
-        cell["source"] = "".join(cell["source"])
-    return notebook
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    """`make test` runs the tests in several processes; the one that collects their results counts."""
+    distributed = config.pluginmanager.hasplugin("dsession")
+    if distributed and config.option.verbose == 0 and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Count(config.pluginmanager.get_plugin("terminalreporter")))
 
 
 def cells(path: Path, kind: str) -> list[dict]:
@@ -31,7 +83,7 @@ def cells(path: Path, kind: str) -> list[dict]:
 
 
 def each_chapter(test):
-    """Run a test once for each chapter."""
+    """Run a test once for each notebook."""
     return pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)(test)
 
 
@@ -60,8 +112,45 @@ def browser():
         browser.close()
 
 
-def violations(tab) -> list[str]:
-    """What axe finds wrong in a page, with everything unfolded."""
+# One element of each look: axe takes nearly all of its time for contrasts, each from colours, size and weight alone.
+LOOKS = """() => {
+    const looks = {}, grounds = new Map();
+    const ground = (node) => {
+        if (!node) return "";
+        if (!grounds.has(node)) {
+            const {backgroundColor: colour, backgroundImage: image, opacity} = getComputedStyle(node);
+            const opaque = !/rgba|transparent/.test(colour) && image == "none" && opacity == 1;
+            const under = opaque ? "" : ground(node.parentElement ?? node.getRootNode().host);
+            grounds.set(node, `${colour} ${image} ${opacity} ${under}`);
+        }
+        return grounds.get(node);
+    };
+    const look = (root) => root.querySelectorAll("*").forEach((node) => {
+        if (node.shadowRoot) look(node.shadowRoot);
+        if (![...node.childNodes].some((child) => child.nodeType == 3 && child.data.trim())) return;
+        const {color, fontSize, fontWeight, textShadow} = getComputedStyle(node);
+        if (!node.checkVisibility()) return;
+        (looks[`${color} ${fontSize} ${fontWeight} ${textShadow} ${ground(node)}`] ??= []).push(node);
+    });
+    look(document.body);
+    return Object.values(looks).map((nodes) => nodes[0]);
+}"""
+# What depends on the colours of a page, or on which of two drawings it shows.
+BY_COLOUR = (
+    "color-contrast",
+    "link-in-text-block",
+    "image-alt",
+    "image-redundant-alt",
+    "role-img-alt",
+    "svg-img-alt",
+)
+
+
+def violations(tab, only: tuple[str, ...] = ()) -> list[str]:
+    """What axe finds wrong in a page, with everything unfolded: by all rules, or by those named.
+
+    Contrast is looked at once for each look of a text; with the environment variable THOROUGH, for every text.
+    """
     import axe_playwright_python
 
     tab.evaluate("""() => {
@@ -72,12 +161,26 @@ def violations(tab) -> list[str]:
         unfold(document);
     }""")
     tab.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
+    thorough = bool(os.environ.get("THOROUGH"))
     found = tab.evaluate(
-        "axe.run(document, {resultTypes: ['violations'], rules: {'label-content-name-mismatch': {enabled: true}}})"
+        f"""async ([only, thorough]) => {{
+            const rules = {{"label-content-name-mismatch": {{enabled: true}}}};
+            const options = {{resultTypes: ["violations"]}};
+            if (only.length) options.runOnly = only;
+            else options.rules = rules;
+            if (thorough) return [await axe.run(document, options)];
+            if (only.length) options.runOnly = only.filter((rule) => rule != "color-contrast");
+            else rules["color-contrast"] = {{enabled: false}};
+            const looks = ({LOOKS})();
+            return [await axe.run(document, options),
+                    await axe.run({{include: looks}}, {{resultTypes: ["violations"], runOnly: ["color-contrast"]}})];
+        }}""",
+        [list(only), thorough],
     )
-    assert found["passes"], "axe ran"
+    assert found[-1]["passes"], "axe ran"
     return [
         f"{rule['id']}: {node['html'][:160]} {node['any'][0]['message'] if node['any'] else ''}"
-        for rule in found["violations"]
+        for result in found
+        for rule in result["violations"]
         for node in rule["nodes"][:3]
     ]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from helpers import close, gradients, normal, refuses
+from helpers import CHANGES, close, gradients, normal, refuses
 from torch import nn
 
 from dynattn.anatomy import (
@@ -140,6 +140,23 @@ def test_the_map_of_a_head_is_its_share_of_the_output():
     close(sum(A[h] @ X @ maps[h].T for h in range(3)) + bias, layer(X))
     (only,) = head_maps(make("single"))
     close(only, make("single").W_V.weight.detach())
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("learned", ["W_Q", "W_V", "W_O"])
+@pytest.mark.parametrize("name", ["single", "multi"])
+def test_the_effective_matrix_is_right_or_refused(name, learned, change):
+    layer = make(name)
+    if not hasattr(layer, learned):
+        return
+    CHANGES[change](layer, learned)
+    # W_Q is called; and the weight of a parametrized module is computed whenever it is read.
+    if learned == "W_Q" or change == "weight norm":
+        M = effective_matrix(layer, X)
+        close(M, torch.autograd.functional.jacobian(frozen(layer, X), X).reshape(M.shape))
+    else:
+        for instrument in (lambda: effective_matrix(layer, X), lambda: head_maps(layer)):
+            assert "a plain nn.Linear" in refuses(instrument, TypeError, learned)
 
 
 @pytest.mark.parametrize("terms", [0, 1, 2, 3, 4])

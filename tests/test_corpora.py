@@ -1,12 +1,16 @@
 """Real text: names in many languages from CLDR, and the sentences written for the book."""
 
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
 from helpers import refuses
 
 from dynattn import corpora, pretrained
+
+PACKAGE = Path(corpora.__file__).parent
 
 
 def generator(seed=0):
@@ -28,9 +32,40 @@ def test_names_are_those_of_the_language(pools):
     assert pools["de"] != pools["en"]
 
 
-def test_names_refuse_what_is_no_language():
-    for wrong in ("xx", "not a code", "", None, 3):
-        refuses(lambda wrong=wrong: corpora.names(wrong), ValueError, "language")
+def test_names_refuse_what_is_no_language_of_the_book():
+    for wrong in ("xx", "not a code", "", "root", "da", "DE", "en_GB", None, 3, ["de"]):
+        message = refuses(lambda wrong=wrong: corpora.names(wrong), ValueError, "language")
+        assert repr(wrong) in message and all(repr(code) in message for code in corpora.LANGUAGES)
+
+
+def test_names_of_one_caller_are_not_those_of_the_next():
+    corpora.names("de").clear()
+    assert "deutsch" in corpora.names("de")
+
+
+def release_of_names():
+    """CLDR's and babel's, as the first line of the shipped names has them."""
+    first, _, _ = (PACKAGE / "names.tsv").read_text(encoding="utf-8").partition("\n")
+    return re.match(r"# From CLDR (\d+(?:\.\d+)*) by way of babel (\d+\.\d+\.\d+)\b", first).groups()
+
+
+def test_shipped_names_say_where_they_are_from_and_have_their_licence():
+    assert all(release_of_names())
+    licence = (PACKAGE / "names-LICENSE.txt").read_text(encoding="utf-8")
+    assert "UNICODE LICENSE V3" in licence and "Copyright" in licence and "Data Files" in licence
+
+
+def test_shipped_names_are_what_the_tool_makes():
+    babel = pytest.importorskip("babel")
+    cldr, release = release_of_names()
+    if babel.__version__ != release:
+        pytest.skip(f"the names are from babel {release}, and {babel.__version__} is installed")
+    import names  # tools/names.py
+
+    assert names.get_cldr_version() == cldr
+    assert (PACKAGE / "names.tsv").read_bytes() == names.text().encode()
+    assert all(corpora.names(language) == names.names(language) for language in corpora.LANGUAGES)
+    assert (PACKAGE / "names-LICENSE.txt").read_bytes() == names.LICENCE.read_bytes()
 
 
 def test_split_keeps_names_out_of_every_language(pools):

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from conftest import CHAPTERS, cells
-from helpers import close, normal, refuses
+from helpers import CHANGES, close, normal, refuses
 from torch import nn
 
 from dynattn import mixers
@@ -105,6 +105,24 @@ def test_both_verbs_make_up_the_layer(name):
         ),
     )
     assert mixer.mix(normal(2, 7, N), x).shape == (2, 7, OUT)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@each
+def test_projections_may_be_replaced_hooked_into_and_pruned(name, change):
+    mixer, x = make(name), normal(2, N, D)
+    before = mixer(x)
+    for learned in list(dict(mixer.named_children())):
+        if learned.startswith("W_"):
+            CHANGES[change](mixer, learned)
+    close(mixer(x), mixer.weights(x) @ mixer.W_V(x))
+    assert (mixer(x) - before).abs().max() > 1e-3
+    if name == "Attention":
+        close(mixer.weights(x), (mixer.W_Q(x) @ mixer.W_K(x).mT / math.sqrt(8)).softmax(-1))
+    mixer.float()
+    assert mixer(x.float()).dtype == torch.float32
+    refuses(lambda: mixer(x), TypeError, "x")
+    refuses(lambda: mixer(x.float()[..., :-1]), ValueError, "x")
 
 
 @each

@@ -65,9 +65,24 @@ MUTANTS = {
     "keys from the queries": ("attention", "self._cut(self.W_K(context))", "self._cut(self.W_K(x))", "attention:cross or both_paths"),
     "keys from the queries, fused": ("attention", "self.W_Q(x), self.W_K(context), self.W_V(context)", "self.W_Q(x), self.W_K(x), self.W_V(context)", "attention:cross"),
     "values from the keys": ("attention", "self._cut(self.W_V(context))", "self._cut(self.W_K(context))", "attention:multi_head"),
-    "one product in another order": ("attention", "[W.weight for W in projections]", "[W.weight for W in projections[::-1]]", "attention:multi_head or both_paths"),
-    "one product without bias": ("attention", "biases = None if self.W_Q.bias is None", "biases = None if True", "attention:multi_head or both_paths"),
-    "one product for two texts": ("attention", "if context is x:", "if True:", "attention:cross or both_paths"),
+    "one product in another order": ("attention", "for W in (self.W_Q, self.W_K, self.W_V))", "for W in (self.W_K, self.W_Q, self.W_V))", "attention:multi_head or both_paths"),
+    "one product without bias": ("attention", "if all(b is None for b in biases):", "if True:", "attention:multi_head or both_paths"),
+    "one product without bias where one has none": ("attention", "if all(b is None for b in biases):", "if any(b is None for b in biases):", "attention:lack_a_bias"),
+    "one product for two texts": ("attention", "if context is x and all(", "if all(", "attention:cross or both_paths"),
+    "one product cut in thirds": ("attention", ".split([len(W.weight) for W in learned], -1)", ".chunk(3, -1)", "attention:happens_to_fit"),
+    "one product whatever is hooked or replaced": ("attention", "if context is x and all(map(is_plain, learned)):", "if context is x:", "attention:every_way"),
+    "one product never": ("attention", "if context is x and all(map(is_plain, learned)):", "if False:", "attention:one_product"),
+    "values not asked whether they are plain": ("attention", "all(map(is_plain, learned)):", "all(map(is_plain, learned[:2])):", "attention:every_way"),
+    "forward hooks not seen": ("_checks", "(W._forward_hooks or ", "(", "attention:every_way"),
+    "forward pre-hooks not seen": ("_checks", " or W._forward_pre_hooks", "", "attention:every_way"),
+    "backward hooks not seen": ("_checks", " or W._backward_hooks", "", "attention:backward_hook"),
+    "backward pre-hooks not seen": ("_checks", " or W._backward_pre_hooks", "", "attention:backward_hook"),
+    "hooks on all modules not seen": ("_checks", "not _has_any_global_hook()", "True", "attention:all_modules"),
+    "a patched forward not seen": ("_checks", '"forward" not in vars(W)', "True", "attention:every_way"),
+    "a subclass taken for plain": ("_checks", "kind(W) is nn.Linear", "isinstance(W, nn.Linear)", "attention:every_way or to_torch"),
+    "a hooked query bounded by W_Q": ("attention", "if is_plain(W) else norm(y)", "if isinstance(W, nn.Linear) else norm(y)", "attention:spoilt_are_noticed"),
+    "dtype of a pruned weight": ("_checks", "return next((p for p in layer.parameters() if p.dtype in FLOATS), None)", "return getattr(layer.W_V, 'weight', None)", "attention:changed_layer"),
+    "out-of-date weights packed": ("_checks", "if not is_plain(W, kind):", "if not isinstance(W, nn.Linear):", "attention:to_torch"),
     "packing in another order": ("attention", "(layer.W_Q, layer.W_K, layer.W_V)", "(layer.W_K, layer.W_Q, layer.W_V)", "attention:multi_head"),
     "packing transposed": ("attention", "W.weight.copy_(part)", "W.weight.copy_(part.T)", "attention:multi_head"),
     "bias of the output forgotten": ("attention", "layer.W_O.bias.copy_(source.out_proj.bias)", "pass", "attention:multi_head"),
@@ -85,6 +100,8 @@ MUTANTS = {
     "effective matrix transposed": ("anatomy", "torch.kron(A.contiguous(), W)", "torch.kron(A.mT.contiguous(), W)", "anatomy:effective"),
     "Kronecker factors exchanged": ("anatomy", "torch.kron(A.contiguous(), W)", "torch.kron(W, A.contiguous())", "anatomy:effective"),
     "head maps exchanged": ("anatomy", "W_O[:, h] @ W_V[h]", "(W_O[:, h] @ W_V[h]).T", "anatomy:effective"),
+    "map of a head whose values are hooked": ("anatomy", "require_plain(W_V=layer.W_V, W_O=layer.W_O)", "pass", "anatomy:right_or_refused"),
+    "map of one head whose values are hooked": ("anatomy", "require_plain(W_V=layer.W_V)", "pass", "anatomy:right_or_refused"),
     "ordinary rank": ("anatomy", "blocks.permute(0, 2, 1, 3).reshape(n * n, -1)", "M", "anatomy:rank"),
     "dynamic fraction of the mean": ("anatomy", "(A - A.mean(0)).square()", "A.mean(0).square()", "anatomy:fraction"),
     "dynamic fraction over tokens": ("anatomy", "A - A.mean(0)", "A - A.mean(1, keepdim=True)", "anatomy:fraction"),
@@ -92,7 +109,7 @@ MUTANTS = {
     "a filter goes round the end": ("mixers", "(offset < 0) | (offset > 2 * reach)", "offset != offset", "mixers:filter or written_out"),
     "synthesizer without places": ("mixers", "self.rows(x + self.W_places)", "self.rows(x)", "mixers:written_out or learned"),
     "places in the values too": ("mixers", "y = A @ self.W_V(x)", "y = A @ self.W_V(x + getattr(self, 'W_places', x)[..., : x.shape[-1]])", "mixers:verbs"),
-    "mixer attention without scale": ("mixers", "/ math.sqrt(self.W_Q.out_features)", "", "mixers:written_out or chapter_3"),
+    "mixer attention without scale": ("mixers", "/ math.sqrt(self.d_head)", "", "mixers:written_out or chapter_3"),
     "static rows that aren't shares": ("mixers", "self.W.softmax(-1) if", "self.W if", "mixers:written_out or shares"),
     "places beside the wrong token": ("mixers", "torch.eye(self.n, dtype", "torch.ones(self.n, self.n, dtype", "mixers:written_out"),
     "bias after the softmax": ("mixers", 'return (logits + self.W_places if self.places == "bias" else logits).softmax(-1)', 'return logits.softmax(-1) + (self.W_places if self.places == "bias" else 0)', "mixers:written_out or shares"),
@@ -123,7 +140,10 @@ MUTANTS = {
     "mask not used beside an edit": ("transformer", "self.attention.weights(x, mask=mask)", "self.attention.weights(x)", "transformer:edit_that or filled"),
     "layers counted from one": ("transformer", "lambda A, layer=layer: edit(layer, A)", "lambda A, layer=layer: edit(layer + 1, A)", "transformer:two_verbs"),
     "every layer gets the first one's weights": ("transformer", "own: A[..., layer, :, :, :]", "own: A[..., 0, :, :, :]", "transformer:two_verbs"),
-    "no places": ("transformer", "self.tokens(ids) + self.places.weight[: ids.shape[-1]]", "self.tokens(ids)", "transformer:parts"),
+    "no places": ("transformer", "self.tokens(ids) + self.places(torch.arange(ids.shape[-1], device=ids.device))", "self.tokens(ids)", "transformer:parts"),
+    "places read, not called": ("transformer", "self.places(torch.arange(ids.shape[-1], device=ids.device))", "self.places.weight[: ids.shape[-1]]", "transformer:hooked"),
+    "hooked parameters exported": ("transformer", "            require_plain(type, ", "            dict(", "transformer:export"),
+    "parametrized parameters exported": ("transformer", "require_plain(type, ", "require_plain(", "transformer:export"),
     "GPT that sees what comes": ("transformer", "d_mlp, causal=True)", "d_mlp, causal=False)", "transformer:causal"),
     "filled places are seen": ("transformer", "mask = present[..., None, None, :]", "mask = None", "transformer:filled"),
     "temperature the wrong way": ("transformer", "logits / temperature", "logits * temperature", "transformer:generate"),
@@ -141,11 +161,13 @@ MUTANTS = {
 
 
 # A process that has the libraries loaded, but not the package, forks one child for each request: a folder with the
-# package, and pytest's arguments. Loading the libraries anew for each mutant would take ten times as long.
+# package, and pytest's arguments. Loading the libraries anew for each mutant would take ten times as long; the last
+# ones are those that torch loads late, the first of them for every comparison of tensors.
 SERVER = """
-import json, os, sys
-import bs4, hypothesis, IPython, matplotlib.pyplot, numpy, pytest, torch, tqdm
-import torch.utils._python_dispatch, torch.profiler
+import gc, json, os, sys
+import bs4, hypothesis, IPython, matplotlib.pyplot, numpy, pytest, safetensors.torch, tokenizers, torch, tqdm
+import torch.distributed.tensor, torch.nn.attention, torch.profiler, torch.utils._python_dispatch
+gc.freeze()
 for line in sys.stdin:
     folder, arguments = json.loads(line)
     child = os.fork()
@@ -165,8 +187,12 @@ for line in sys.stdin:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    environment |= {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    environment.pop("PYTHONPATH", None)
+    # The compiled tests are kept for the next mutant; the package of each mutant lies in a folder of its own.
+    compiled = str(tmp_path_factory.mktemp("compiled"))
+    environment |= {"PYTHONPYCACHEPREFIX": compiled, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    for name in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):
+        environment.pop(name, None)
     with subprocess.Popen(
         [sys.executable, "-c", SERVER],
         cwd=tmp_path_factory.mktemp("server"),
@@ -183,7 +209,7 @@ def run(server, folder: Path, *selections: str) -> tuple[int, str]:
     """Exit code and output of the selected tests: "module", or "module:words of the tests' names"."""
     modules = {selection.partition(":")[0] for selection in selections}
     words = " or ".join(filter(None, (selection.partition(":")[2] for selection in selections)))
-    arguments = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", str(TESTS)]
+    arguments = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:unraisableexception", "--rootdir", str(TESTS)]
     arguments += [*(str(TESTS / f"test_{module}.py") for module in modules), "-k", words]
     server.stdin.write(json.dumps([str(folder), arguments]) + "\n")
     server.stdin.flush()

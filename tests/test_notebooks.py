@@ -7,7 +7,8 @@ import unicodedata
 
 import nbformat
 import pytest
-from conftest import CHAPTERS, EXECUTED, ROOT, SOLUTION, cells, each_chapter, load
+from conftest import CHAPTERS, EXECUTED, ROOT, cells, each_chapter
+from notebooks import SOLUTION, load
 from pybtex.database import parse_file
 
 SECTIONS = ["Against", "Learned or computed?", "Exercises", "Summary", "What to read next", "References"]

@@ -87,6 +87,7 @@ def test_set_up_cells_are_identical_and_name_this_version():
     address, tag = re.search(r'repository, version = "([^"]*)", "([^"]*)"', source).groups()
     assert address == repo.current(ROOT)
     assert tag == f"v{dynattn.__version__}" == f"v{version('dynattn')}"
+    assert "--no-deps" not in source, "what the package needs is installed, too, where it is missing"
 
 
 def test_one_version():

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from helpers import close, normal, refuses
+from helpers import CHANGES, agree, close, normal, refuses
 from torch import nn
 
-from dynattn.transformer import GPT, Block, Encoder
+from dynattn.transformer import GPT, Block, Encoder, export
 
 
 def spread(model, seed=0):
@@ -108,6 +108,67 @@ def test_two_verbs(make, shape):
     layers = []
     close(model(text, edit=lambda layer, A: layers.append(layer) or A), model(text))
     assert layers == list(range(len(model.blocks)))
+
+
+WAYS = {
+    "by itself": lambda model, text: model(text),
+    "with an edit": lambda model, text: model(text, edit=lambda layer, A: A),
+    "by the two verbs": lambda model, text: model.mix(model.weights(text), text),
+}
+each_projection = pytest.mark.parametrize("learned", ["W_Q", "W_K", "W_V", "W_O"])
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@each_projection
+@pytest.mark.parametrize("make", [gpt, encoder])
+def test_what_becomes_of_a_projection_shows_in_every_way_of_calling(make, learned, change):
+    """And it learns the same: over several steps, since what pruning makes of the weights is out of date after each."""
+    model, text, trained = make(), ids(2, 8), []
+    before = model(text)
+    CHANGES[change](model.blocks[1].attention, learned)
+    outputs = {way: call(model, text) for way, call in WAYS.items()}
+    agree(outputs, *(p for p in model.parameters() if p.requires_grad))
+    assert (outputs["by itself"] - before).abs().max() > 1e-5
+    for call in WAYS.values():
+        model = make()
+        CHANGES[change](model.blocks[1].attention, learned)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        for _ in range(3):
+            optimizer.zero_grad()
+            call(model, text).square().mean().backward()
+            optimizer.step()
+        trained.append(model.state_dict())
+    for state in trained[1:]:
+        for key, value in state.items():
+            close(value, trained[0][key])
+
+
+@each_projection
+@pytest.mark.parametrize("make", [gpt, encoder])
+def test_a_backward_hook_of_a_projection_sees_its_gradients(make, learned):
+    model, text, found = make(), ids(2, 8), []
+    for call in WAYS.values():
+        seen = []
+        handle = getattr(model.blocks[0].attention, learned).register_full_backward_hook(
+            lambda W, into, out, seen=seen: seen.append(out[0])
+        )
+        call(model, text).sin().sum().backward()
+        handle.remove()
+        found.append(sum(seen))  # the two verbs pass through the model twice
+    assert found[0].any()
+    for gradient in found[1:]:
+        close(gradient, found[0])
+
+
+@pytest.mark.parametrize("make", [gpt, encoder])
+@pytest.mark.parametrize("way", WAYS)
+def test_every_part_of_a_model_is_called_and_so_can_be_hooked(make, way):
+    model, seen = make(), []
+    parts = [module for module in model.modules() if not list(module.children())]
+    for part in parts:
+        part.register_forward_hook(lambda module, inputs, output: seen.append(module))
+    WAYS[way](model, ids(2, 8))
+    assert set(parts) == set(seen)
 
 
 def test_edit_of_one_layer_leaves_those_before_it_and_moves_those_after_it():
@@ -235,3 +296,14 @@ def test_bad_generation_is_refused():
     refuses(lambda: model.generate(ids(3), 2, generator), ValueError, "ids")
     refuses(lambda: model.generate([[1, 2]], 2, generator), TypeError, "ids")
     refuses(lambda: model.generate(ids(1, 3), 0, generator), ValueError, "steps")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    "part", ["attention.W_Q", "attention.W_K", "attention.W_V", "attention.W_O", "mlp.2"]
+)
+def test_export_takes_no_parameter_that_does_not_say_what_its_layer_does(part, change):
+    model = gpt()
+    parent, _, name = part.partition(".")
+    CHANGES[change](getattr(model.blocks[1], parent), name)
+    refuses(lambda: export(model, "abcdefghijk"), TypeError, f"blocks.1.{part}")

@@ -1,0 +1,56 @@
+"""The book's notebooks: their one list, made from _toc.yml, and what is read from each."""
+
+import json
+import re
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+SOLUTION = re.compile(r"\A<details>.*?^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def pages(root: Path = ROOT) -> list[str]:
+    """The names of all pages in the order of the book, as _toc.yml has them."""
+
+    def names(entries):
+        for entry in entries:
+            yield entry["file"]
+            yield from names(entry.get("sections", ()))
+
+    contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    return [contents["root"], *(name for part in contents["parts"] for name in names(part["chapters"]))]
+
+
+def notebooks(root: Path = ROOT) -> list[Path]:
+    """The notebooks among the pages. One that isn't listed, or two of one file name, are an error."""
+    listed = [path for name in pages(root) if (path := root / f"{name}.ipynb").exists()]
+    if missing := sorted(set(root.glob("book/**/[!.]*.ipynb")) - set(listed)):
+        raise SystemExit(
+            f"_toc.yml does not list {', '.join(str(path.relative_to(root)) for path in missing)}"
+        )
+    names = [path.stem for path in listed]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SystemExit(f"_toc.yml lists two notebooks with the file name {', '.join(twice)}")
+    return listed
+
+
+def load(path: Path) -> dict:
+    """A notebook, with each cell's source as one string."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        cell["source"] = "".join(cell["source"])
+    return notebook
+
+
+def worksheet(path: Path) -> tuple[list[str], dict[str, tuple[str, str]]]:
+    """The code that every exercise of a notebook needs, set-up and imports; and by number its skeleton and solution."""
+    cells = load(path)["cells"]
+    start = [cell["source"] for cell in cells if cell["cell_type"] == "code"][:2]
+    exercises = {}
+    for cell, after in zip(cells, cells[1:], strict=False):
+        if cell["cell_type"] == "code" and (
+            number := re.search(r'^check\("([\d.]+)"', cell["source"], re.MULTILINE)
+        ):
+            exercises[number[1]] = (cell["source"], SOLUTION.search(after["source"])[1])
+    return start, exercises
