@@ -209,7 +209,16 @@ def run(server, folder: Path, *selections: str) -> tuple[int, str]:
     """Exit code and output of the selected tests: "module", or "module:words of the tests' names"."""
     modules = {selection.partition(":")[0] for selection in selections}
     words = " or ".join(filter(None, (selection.partition(":")[2] for selection in selections)))
-    arguments = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:unraisableexception", "--rootdir", str(TESTS)]
+    arguments = [
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:unraisableexception",
+        "--rootdir",
+        str(TESTS),
+    ]
     arguments += [*(str(TESTS / f"test_{module}.py") for module in modules), "-k", words]
     server.stdin.write(json.dumps([str(folder), arguments]) + "\n")
     server.stdin.flush()

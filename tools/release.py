@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from pathlib import Path
 
 import repo
 from notebooks import ROOT, notebooks
