@@ -11,7 +11,8 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 bin := .venv/bin
 code := dynattn tests tools
-tests := $(bin)/python -m pytest -n 2 tests
+# A test that is slow does not keep the others of its worker waiting.
+tests := $(bin)/python -m pytest -n 2 --dist worksteal tests
 
 .NOTPARALLEL:
 .PHONY: help env book site test serve lint format repo release claims bench clean

@@ -3,6 +3,7 @@
 import math
 import numbers
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -24,7 +25,8 @@ def require_tensor(name: str, x, like=None) -> None:
         raise TypeError(f"{name}: got {type(x).__name__}, expected a torch.Tensor")
     if x.dtype not in FLOATS:
         raise TypeError(f"{name}: got dtype {x.dtype}, expected a floating-point dtype such as torch.float32")
-    if like is not None and x.dtype != like.dtype:
+    # Under autocast torch itself brings the operands of a product to one dtype.
+    if like is not None and x.dtype != like.dtype and not torch.is_autocast_enabled(x.device.type):
         raise TypeError(f"{name}: got dtype {x.dtype}, expected {like.dtype}")
     if like is not None and x.device != like.device:
         raise ValueError(f"{name}: got a tensor on {x.device}, expected one on {like.device}")
@@ -63,10 +65,28 @@ def broadcast(*shapes) -> tuple | None:
         return None
 
 
+def hidden(x) -> bool:
+    """Whether nobody can look at the values of x now: while torch compiles or exports, under vmap, on meta.
+
+    There the checks of values are left out; those of kinds and shapes stay.
+    """
+    if isinstance(x, np.ndarray):
+        return False
+    if torch.compiler.is_compiling() or x.is_meta:
+        return True
+    while torch._C._functorch.is_functorch_wrapped_tensor(x):
+        if torch._C._functorch.is_batchedtensor(x):
+            return True
+        x = torch._C._functorch.get_unwrapped(x)
+    return False
+
+
 def all_finite(x) -> bool:
-    """Whether no number is NaN or infinite. One sum tells, unless it overflows."""
+    """Whether no number is NaN or infinite, as far as can be seen. One sum tells, unless it overflows."""
     if isinstance(x, np.ndarray):
         return bool(np.isfinite(x).all())
+    if hidden(x):
+        return True
     return math.isfinite(x.detach().sum()) or bool(torch.isfinite(x).all())
 
 
@@ -95,9 +115,94 @@ def require_positive_int(name: str, value) -> None:
         raise ValueError(f"{name}: got {value}, expected at least 1")
 
 
+def require_divisor(name: str, value: int, of: int) -> None:
+    if of % value:
+        raise ValueError(f"{name}: got {value}, expected a divisor of d_model = {of} (or give d_head)")
+
+
 def require_bool(name: str, value) -> None:
     if not isinstance(value, bool):
         raise TypeError(f"{name}: got {type(value).__name__}, expected True or False")
+
+
+def require_kind(name: str, value, kind, expected: str) -> None:
+    """Refuse what is not an instance of ``kind``, a class or several."""
+    if not isinstance(value, kind):
+        got = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        raise TypeError(f"{name}: got {got}, expected {expected}")
+
+
+def require_callable(name: str, value, expected: str = "a function") -> None:
+    if not callable(value):
+        raise TypeError(f"{name}: got {type(value).__name__}, expected {expected}")
+
+
+def require_choice(name: str, value, choices) -> None:
+    """Refuse what is not one of the given words."""
+    require_kind(name, value, str, "a str")
+    if value not in choices:
+        raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(map(repr, choices))}")
+
+
+def require_int(name: str, value, at_least: int, at_most: int | None = None) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name}: got {type(value).__name__}, expected an int")
+    if value < at_least or (at_most is not None and value > at_most):
+        upper = "" if at_most is None else f" and at most {at_most}"
+        raise ValueError(f"{name}: got {value}, expected at least {at_least}{upper}")
+
+
+def require_sizes(**sizes) -> None:
+    """Refuse a size that is not an int of at least 1."""
+    for name, value in sizes.items():
+        require_int(name, value, at_least=1)
+
+
+def require_number(name: str, value, above=None, at_least=None, below=None, at_most=None) -> None:
+    """Refuse what is not a finite number within the bounds."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}: got {type(value).__name__}, expected a number")
+    inside = (
+        abs(value) <= sys.float_info.max  # NaN is not, either
+        and (above is None or value > above)
+        and (at_least is None or value >= at_least)
+        and (below is None or value < below)
+        and (at_most is None or value <= at_most)
+    )
+    if not inside:
+        bounds = {"above": above, "at least": at_least, "below": below, "at most": at_most}
+        said = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+        raise ValueError(f"{name}: got {value!r}, expected a finite number {said}".rstrip())
+
+
+def require_generator(name: str, value, device: str = "cpu") -> None:
+    require_kind(name, value, torch.Generator, "a torch.Generator")
+    if value.device.type != device:
+        raise ValueError(f"{name}: got a generator on {value.device}, expected one on {device}")
+
+
+def require_indices(name: str, ids, below: int, shape: tuple | None = None, of: str = "") -> None:
+    """Refuse anything that is not a tensor of integers from 0 to ``below`` - 1, of the given shape."""
+    require_kind(name, ids, torch.Tensor, "a torch.Tensor")
+    if ids.dtype not in (torch.int64, torch.int32):
+        raise TypeError(f"{name}: got dtype {ids.dtype}, expected torch.int64")
+    if shape is not None and shape_of(ids) != tuple(shape):
+        raise ValueError(f"{name}: got shape {shape_of(ids)}, expected {tuple(shape)}")
+    if ids.numel() and not hidden(ids):
+        low, high = ids.aminmax()
+        if low < 0 or high >= below:
+            raise ValueError(f"{name}: got numbers from {low} to {high}, expected 0 to {below - 1}{of}")
+
+
+def require_squares(numbers, /, **inputs) -> None:
+    """Refuse numbers whose squares overflow: LayerNorm would make zeros of them without a word."""
+    if hidden(numbers):
+        return
+    wide = torch.promote_types(numbers.dtype, torch.float32)
+    if not math.isfinite(torch.linalg.vector_norm(numbers.detach(), dtype=wide)):
+        require_finite(**inputs)
+        names = ", ".join(inputs)
+        raise ValueError(f"{names}: got numbers whose squares overflow, expected smaller numbers")
 
 
 # ---- the learned parts of a layer: modules, which may be replaced, hooked into or pruned
@@ -136,14 +241,82 @@ def require_plain(kind=type_before_parametrizations, /, **modules):
 # ---- the arguments of attention
 
 
-def require_context(x, context, layer):
+def require_layer_input(layer, x, context, mask):
     like = first_parameter(layer)
     require_tokens("x", x, width=layer.d_model, like=like)
     require_tokens("context", context, width=layer.d_model, like=like)
-    if broadcast(x.shape[:-2], context.shape[:-2]) is None:
+    lead = broadcast(x.shape[:-2], context.shape[:-2])
+    if lead is None:
         raise ValueError(
             f"context: got shape {shape_of(context)}, expected leading dimensions as x {shape_of(x)}"
         )
+    n_q, n_k = x.shape[-2], context.shape[-2]
+    if layer.causal and n_q != n_k:
+        raise ValueError(f"context: got {n_k} tokens, expected {n_q} as in x, for a causal layer")
+    if mask is not None:
+        require_mask(mask, torch.Tensor, x, (*lead, *layer._heads, n_q, n_k))
+        require_mask_rows(layer._visible(x, mask), x.dtype)  # a causal layer hides more
+
+
+def require_layer_weights(layer, A, context):
+    require_tokens("context", context, width=layer.d_model, like=first_parameter(layer))
+    require_matrices("A", A, context, *layer._heads)
+
+
+def require_rows(A, **inputs):
+    """Refuse weights with a row that is lost, and name the input that is to blame.
+
+    A row of a softmax is NaN as a whole or nowhere, so one column tells; NaN is not equal to itself.
+    """
+    lost = A[..., 0] != A[..., 0]
+    if not hidden(A) and lost.any():
+        require_finite(**inputs)
+        raise ValueError(
+            f"q, k: the logits of query row {first_true(lost)} overflow, expected smaller numbers"
+        )
+
+
+def require_finite_logits(layer, x, context, q, k):
+    """Refuse logits that are not finite.
+
+    The norms of x and of the few learned parameters tell it soonest. No query is longer than |W_Q| |x| + |b_Q|,
+    no key longer than the same of W_K, and no logit is larger than the product of the two. Of a projection that is
+    not plain its weight tells nothing: there it takes the norm of q or k.
+    """
+    if hidden(x) or hidden(q):
+        return
+
+    def norm(t):
+        return 0.0 if t is None else float(torch.linalg.vector_norm(t.detach()))
+
+    def longest(W, x_norm, y):
+        return norm(W.weight) * x_norm + norm(W.bias) if is_plain(W) else norm(y)
+
+    x_norm = norm(x)
+    context_norm = x_norm if context is x else norm(context)
+    longest_q = longest(layer.W_Q, x_norm, q)
+    longest_k = longest(layer.W_K, context_norm, k)
+    largest = torch.finfo(torch.promote_types(q.dtype, torch.float32)).max
+    if not longest_q * longest_k <= largest:  # or NaN; then look at the queries and keys themselves
+        require_finite(x=x, context=context, q=q, k=k)
+        highest = [float(t.detach().abs().max()) if t.numel() else 0.0 for t in (q, k)]  # first, so that no square overflows
+        lengths = [high * norm(t / high) if high else 0.0 for t, high in zip((q, k), highest)]
+        if lengths[0] * lengths[1] > largest:
+            raise ValueError("q, k: the logits overflow, expected smaller numbers")
+
+
+def require_torch_attention(source):
+    if not isinstance(source, nn.MultiheadAttention):
+        raise TypeError(f"source: got {type(source).__name__}, expected torch.nn.MultiheadAttention")
+    if source.in_proj_weight is None or source.bias_k is not None or source.add_zero_attn or source.dropout:
+        raise ValueError(
+            "source: got kdim, vdim, add_bias_kv, add_zero_attn or dropout, expected none of them"
+        )
+
+
+def silent(q):
+    """NumPy warns of an overflow without saying whose. The checks of results say it, and refuse."""
+    return np.errstate(over="ignore", invalid="ignore") if isinstance(q, np.ndarray) else nullcontext()
 
 
 def require_qkv(q, k, v, mask, scale):
@@ -175,6 +348,7 @@ def require_qkv(q, k, v, mask, scale):
         raise ValueError(f"q, k, v: got shapes {shapes}, expected leading dimensions that broadcast")
     if mask is not None:
         require_mask(mask, kind, q, (*broadcast(q.shape[:-2], k.shape[:-2]), q.shape[-2], k.shape[-2]))
+        require_mask_rows(mask, q.dtype)
     if scale is not None:
         if isinstance(scale, bool) or not isinstance(scale, numbers.Real):
             raise TypeError(f"scale: got {type(scale).__name__}, expected a number or None for 1/sqrt(d_k)")
@@ -199,11 +373,12 @@ def require_mask(mask, kind, q, shape):
             f"mask: got shape {shape_of(mask)}, expected {shape[-2:]}, or every dimension of {shape}: "
             "of size 1 where it is the same for all; None inserts a missing one, as in mask[:, None]"
         )
-    require_mask_rows(mask, q.dtype)
 
 
 def require_mask_rows(mask, dtype):
     """Each query may look at some key; what is added to its logits, in their dtype, is a number or -inf."""
+    if hidden(mask):
+        return
     if mask.dtype == (np.bool_ if isinstance(mask, np.ndarray) else torch.bool):
         largest = mask.any(-1)
         empty, wrong = ~largest, largest & ~largest

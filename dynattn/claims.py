@@ -16,7 +16,7 @@ from pathlib import Path
 
 from IPython.display import display
 
-import dynattn
+from dynattn.seeding import seed
 
 SIDES = {"supports": "supports the thesis", "limits": "limits the thesis", "identity": "an identity"}
 
@@ -60,7 +60,7 @@ def claim(
         "at_least": low,
         "at_most": high,
         "thesis": thesis,
-        "seed": dynattn.seed(),
+        "seed": seed(),
     }
     if folder := os.environ.get("DYNATTN_CLAIMS"):
         path = Path(folder)

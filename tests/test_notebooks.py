@@ -13,6 +13,8 @@ from pybtex.database import parse_file
 
 SECTIONS = ["Against", "Learned or computed?", "Exercises", "Summary", "What to read next", "References"]
 MOST_LINES = 18
+# Not shown on the page, and folded in Colab and JupyterLab.
+SET_UP = {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["remove-input"]}
 
 
 def prose(source: str) -> str:
@@ -55,13 +57,14 @@ def test_file_is_clean(path):
         "language_info": {"name": "python"},
     }
     for cell in notebook["cells"]:
-        # Only code that draws a figure is folded away on the pages.
+        # Only the set-up, and code that draws a figure, is folded away on the pages.
         drawing = (
             cell["cell_type"] == "code"
             and re.search(r"figures\.show\(|^Live\(", cell["source"], re.MULTILINE) is not None
         )
         assert drawing == cell["id"].startswith("draw-"), cell["id"]
-        assert cell["metadata"] == ({"tags": ["hide-input"]} if drawing else {}), cell["id"]
+        want = SET_UP if cell["id"] == "setup" else {"tags": ["hide-input"]} if drawing else {}
+        assert cell["metadata"] == want, cell["id"]
         assert cell["source"].strip(), cell["id"]
         if cell["cell_type"] == "code":
             assert cell["outputs"] == [] and cell["execution_count"] is None, cell["id"]

@@ -166,6 +166,36 @@ def test_page_in_a_browser(browser, address, page):
     tab.context.close()
 
 
+FAULTS = {
+    "pale text": ("<p style='color: #bbb'>pale</p>", "color-contrast"),
+    "pale only in the dark": ("<p class='night'>pale</p>", "color-contrast"),
+    "dark ground under one word of many": (
+        "<p><span style='background: #333'>ground</span></p>",
+        "color-contrast",
+    ),
+    "thin through its parent": ("<div style='opacity: .4'><p>thin</p></div>", "color-contrast"),
+    "pale and small like others that are large": ("<p style='color: #888'>small</p>", "color-contrast"),
+    "a picture without words": ("<img src='data:image/gif;base64,R0lGODlhAQABAAAAACw='>", "image-alt"),
+    "a button without a name": ("<button></button>", "button-name"),
+}
+NIGHT = ".night { color: #111 } @media (prefers-color-scheme: dark) { .night { color: #444 } body { background: #222; color: #eee } }"
+
+
+@pytest.mark.parametrize("fault, rule", FAULTS.values(), ids=FAULTS)
+def test_what_is_wrong_is_found_among_much_that_is_right(browser, fault, rule):
+    """The test of the tests above, which look at one text of each look, and in the dark at colours alone."""
+    rest = "".join(f"<p>text {i}</p><p style='color: #888; font-size: 32px'>large</p>" for i in range(50))
+    tab = browser.new_context(color_scheme="light").new_page()
+    tab.set_content(
+        f"<html lang=en><title>t</title><style>{NIGHT}</style><main><h1>h</h1>{rest}{fault}{rest}</main></html>"
+    )
+    found = {line.partition(":")[0] for line in violations(tab)}
+    tab.emulate_media(color_scheme="dark")
+    found |= {line.partition(":")[0] for line in violations(tab, BY_COLOUR)} - ({"color-contrast"} - {rule})
+    assert found == {rule}
+    tab.context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_page_opens_in_the_readers_colours(browser, address, scheme):
     tab, _ = visit(browser, address, PAGES[0], scheme)

@@ -93,3 +93,16 @@ def test_set_up_cells_are_identical_and_name_this_version():
 def test_one_version():
     assert f"\nversion: {dynattn.__version__}\n" in (ROOT / "CITATION.cff").read_text()
     assert f"\n## {dynattn.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_readme_says_what_each_file_of_the_package_is_for():
+    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `")]
+    listed = {
+        name.rstrip("/") for row in rows for name in re.findall(r"`(dynattn/[\w./]+)`", row.split("|")[1])
+    }
+    found = {
+        path
+        for path in (ROOT / "dynattn").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert listed == {str(path.relative_to(ROOT)) for path in found} - {"dynattn/__init__.py"}
