@@ -129,47 +129,35 @@ def environment(folder: Path) -> dict[str, str]:
 
 def ready(folder: Path, tree: Path = ROOT) -> Path:
     """The environment in this folder, with the package of this tree; returns its Python. Made where it isn't there."""
-    stamp = folder / "made.json"
-    base = [sys.version, sys.prefix, str(folder.resolve()), LIST.read_text(encoding="utf-8")]
-    base += [f"{name} {distribution(name).version}" for name in closure(needed())]
-    want, package = hashlib.sha256("\n".join(base).encode()).hexdigest(), digest(tree)
-    have = json.loads(stamp.read_text()) if stamp.exists() else {}
-    python = folder / "bin" / "python"
-    if have.get("environment") != want:
-        progress.say("make an environment like Colab's")
+    record, python = folder / "made.json", folder / "bin" / "python"
+    parts = [sys.version, sys.prefix, str(folder.resolve()), LIST.read_text(encoding="utf-8")]
+    parts += [f"{name} {distribution(name).version}" for name in closure(needed())]
+    want = {"environment": hashlib.sha256("\n".join(parts).encode()).hexdigest(), "package": digest(tree)}
+    have = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    if have == want:
+        return python
+    record.unlink(missing_ok=True)
+    if have.get("environment") != want["environment"]:
         shutil.rmtree(folder, ignore_errors=True)
+        progress.say("make an environment like Colab's")
         empty(folder)
         kernel(folder, python.absolute())
         (folder / "home").mkdir()
-        fonts = [
-            python,
-            "-c",
-            "import matplotlib.font_manager",
-        ]  # which makes its cache, and says so: not in a chapter
-        subprocess.run(fonts, env=environment(folder), check=True, capture_output=True)
-    if have.get("environment") != want or have.get("package") != package:
-        stamp.unlink(missing_ok=True)
-        progress.say("install the book's package there")
-        with tempfile.TemporaryDirectory() as work:
-            wheel = build_wheel(tree, Path(work))
-            pip = [
-                sys.executable,
-                "-m",
-                "pip",
-                "--python",
-                python,
-                "install",
-                "--no-deps",
-                "--no-index",
-                "--quiet",
-            ]
-            subprocess.run(
-                [*pip, "--force-reinstall", "--disable-pip-version-check", wheel],
-                check=True,
-                env=environment(folder),
-            )
-        stamp.write_text(json.dumps({"environment": want, "package": package}))
+        # matplotlib makes a cache of the fonts that it finds, and says so: here, and not in a chapter.
+        call("find the fonts", [python, "-c", "import matplotlib.font_manager"], folder)
+    with tempfile.TemporaryDirectory() as work:
+        progress.say("make the book's package")
+        wheel = build_wheel(tree, Path(work))
+        pip = [sys.executable, "-m", "pip", "--python", python, "install", "--disable-pip-version-check"]
+        call("install it there", [*pip, "--no-deps", "--force-reinstall", wheel], folder)
+    record.write_text(json.dumps(want), encoding="utf-8")
     return python
+
+
+def call(title: str, command: list, folder: Path) -> None:
+    code, output = progress.run(title, command, env=environment(folder))
+    if code:
+        raise SystemExit(f"failed: {title}\n{output}")
 
 
 def refresh() -> None:

@@ -81,3 +81,5 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         print("interrupted: the site is not built", file=sys.stderr)
         sys.exit(130)
+    except OSError as error:  # a full disk, or a folder that cannot be written to
+        sys.exit(f"{error.filename}: {error.strerror}; the site is not built")

@@ -162,3 +162,5 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         print("interrupted: what has passed is kept", file=sys.stderr)
         sys.exit(130)
+    except OSError as error:  # a full disk, or a folder that cannot be written to
+        sys.exit(f"{error.filename}: {error.strerror}; what has passed is kept")
