@@ -303,13 +303,16 @@ def test_an_interruption_ends_the_notebook_and_keeps_nothing(how, environment, t
     )
     source, target = notebook(tmp_path / "slow.ipynb", code), tmp_path / "out" / "slow.ipynb"
     script = INTERRUPTED.format(tools=str(ROOT / "tools"), source=str(source), target=str(target))
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     while not (said.exists() and said.read_text()):
         time.sleep(0.05)
     kernel = int(said.read_text())
-    process.send_signal(how)
-    process.communicate(timeout=30)
+    os.killpg(process.pid, how)  # as a terminal does, which interrupts all that runs in it
+    told, _ = process.communicate(timeout=30)
     assert process.returncode == 130 and not target.exists()
+    assert "FAILED" not in told and "Traceback" not in told
     for _ in range(200):
         try:
             os.kill(kernel, 0)

@@ -66,7 +66,7 @@ def run(source: Path, target: Path, seed: int, environment: Path, processes: lis
         }  # fmt: skip
         process = subprocess.Popen(
             command, cwd=work, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True,
+            stderr=subprocess.STDOUT, text=True, start_new_session=True,  # an interruption is for run_all alone
         )  # fmt: skip
         processes.append(process)
         output, _ = process.communicate()
@@ -91,7 +91,8 @@ def run(source: Path, target: Path, seed: int, environment: Path, processes: lis
 
 def run_all(jobs: list[tuple[Path, Path, int]], environment: Path) -> list[str]:
     """Run the jobs, each (notebook, where its result goes, seed); return the names of those that failed."""
-    left, running, failed, processes, lock = len(jobs), {}, [], [], threading.Lock()
+    left, running, failed, processes = len(jobs), {}, [], []
+    lock, stopped = threading.Lock(), threading.Event()
 
     def one(job):
         nonlocal left
@@ -101,6 +102,8 @@ def run_all(jobs: list[tuple[Path, Path, int]], environment: Path) -> list[str]:
         try:
             said = f"  {name}: passed in {run(*job, environment, processes):.0f} s"
         except Failed as problem:
+            if stopped.is_set():
+                return
             failed.append(name)
             said = f"{problem}\n  {name}: FAILED"
         with lock:
@@ -121,6 +124,7 @@ def run_all(jobs: list[tuple[Path, Path, int]], environment: Path) -> list[str]:
                     ]
                     progress.say(f"  running: {', '.join(times)}; {left} left")
         except BaseException:  # an interruption: end what runs, and the kernels end with it
+            stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
             for process in processes:
                 process.terminate()
