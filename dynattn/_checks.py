@@ -25,6 +25,8 @@ def require_tensor(name: str, x, like=None) -> None:
         raise TypeError(f"{name}: got {type(x).__name__}, expected a torch.Tensor")
     if x.dtype not in FLOATS:
         raise TypeError(f"{name}: got dtype {x.dtype}, expected a floating-point dtype such as torch.float32")
+    if x.layout is not torch.strided:
+        raise TypeError(f"{name}: got layout {x.layout}, expected a dense tensor")
     # Under autocast torch itself brings the operands of a product to one dtype.
     if like is not None and x.dtype != like.dtype and not torch.is_autocast_enabled(x.device.type):
         raise TypeError(f"{name}: got dtype {x.dtype}, expected {like.dtype}")
@@ -299,7 +301,9 @@ def require_finite_logits(layer, x, context, q, k):
     largest = torch.finfo(torch.promote_types(q.dtype, torch.float32)).max
     if not longest_q * longest_k <= largest:  # or NaN; then look at the queries and keys themselves
         require_finite(x=x, context=context, q=q, k=k)
-        highest = [float(t.detach().abs().max()) if t.numel() else 0.0 for t in (q, k)]  # first, so that no square overflows
+        highest = [
+            float(t.detach().abs().max()) if t.numel() else 0.0 for t in (q, k)
+        ]  # first, so that no square overflows
         lengths = [high * norm(t / high) if high else 0.0 for t, high in zip((q, k), highest)]
         if lengths[0] * lengths[1] > largest:
             raise ValueError("q, k: the logits overflow, expected smaller numbers")

@@ -10,7 +10,12 @@ import torch
 from torch.autograd.functional import jacobian
 
 from dynattn._checks import (
+    all_finite,
+    require_callable,
     require_finite,
+    require_finite_result,
+    require_kind,
+    require_number,
     require_plain,
     require_positive_int,
     require_tensor,
@@ -23,15 +28,21 @@ from dynattn.attention import MultiHeadAttention, SingleHeadAttention
 def frozen(layer, x: torch.Tensor):
     """The static network that the layer builds for x: a function that applies A(x), whatever it is given.
 
+    What is kept is the matrix. The values are made by the layer's own W_V, and follow it if it goes on learning: to keep
+    these too, freeze a ``copy.deepcopy`` of the layer.
+
     Args:
         layer: any layer with ``weights`` and ``mix``.
         x: tokens (..., n, d) whose computed weights are kept.
 
     Returns:
-        A function from tokens (..., n, d) to outputs (..., n, d_out), without learned or computed change.
+        A function from tokens (..., n, d) to outputs (..., n, d_out), with the same A(x) for whatever it is given.
+
+    Raises:
+        TypeError: layer has not the two verbs; and what the layer raises for an x that does not fit it.
     """
     _require_layer(layer)
-    A = layer.weights(x).detach()
+    A = layer.weights(x).detach().clone()  # a static layer's is the parameter itself, which may change
     return lambda other: layer.mix(A, other)
 
 
@@ -47,7 +58,8 @@ def transplant(layer, weights_from: torch.Tensor, values_from: torch.Tensor) -> 
         The output (..., n, d_out).
 
     Raises:
-        ValueError: the two inputs differ in shape.
+        TypeError, ValueError: layer has not the two verbs, the two inputs are not finite floating-point tokens, or
+            they differ in shape or dtype; and what the layer raises for inputs that do not fit it.
     """
     _require_layer(layer)
     require_tokens("weights_from", weights_from)
@@ -55,6 +67,7 @@ def transplant(layer, weights_from: torch.Tensor, values_from: torch.Tensor) -> 
     if values_from.shape != weights_from.shape:
         expected = f"{shape_of(weights_from)}, as weights_from"
         raise ValueError(f"values_from: got shape {shape_of(values_from)}, expected {expected}")
+    require_finite(weights_from=weights_from, values_from=values_from)
     return layer.mix(layer.weights(weights_from), values_from)
 
 
@@ -71,25 +84,48 @@ def linearity_gap(f, x: torch.Tensor, y: torch.Tensor) -> float:
         A number >= 0 without unit.
 
     Raises:
-        TypeError, ValueError: x and y are not finite floating-point tensors of one shape; f(x + y) equals
-            f(0), so that there is nothing to compare with; or f is not finite.
+        TypeError, ValueError: x and y are not finite floating-point tensors of one shape whose sum is finite; f is not
+            a function, does not return floating-point tensors of one shape, or is not finite; or f(x + y) equals f(0),
+            so that there is nothing to compare with.
     """
+    require_callable("f", f)
     require_tensor("x", x)
     require_tensor("y", y, like=x)
     require_finite(x=x, y=y)
     if x.shape != y.shape:
         raise ValueError(f"y: got shape {shape_of(y)}, expected {shape_of(x)}, as x")
+    if x.numel() == 0:
+        raise ValueError(f"x: got shape {shape_of(x)}, expected at least one number")
     with torch.no_grad():
-        zero = f(torch.zeros_like(x))
-        whole = f(x + y) - zero
-        parts = (f(x) - zero) + (f(y) - zero)
-        size = whole.norm()
+        both = x + y
+        require_finite_result(both, x=x, y=y)
+        zero = _result(f, torch.zeros_like(x))
+        whole = _result(f, both, zero) - zero
+        parts = (_result(f, x, zero) - zero) + (_result(f, y, zero) - zero)
+        unit = _unit(whole)
+        size = (whole * unit).norm()
         if size == 0:
-            raise ValueError("f: f(x + y) equals f(0), expected a function that answers to these inputs")
-        gap = ((whole - parts).norm() / size).item()
+            raise ValueError("f: got f(x + y) = f(0), expected a function that answers to these inputs")
+        gap = (((whole - parts) * unit).norm() / size).item()
     if not math.isfinite(gap):
         raise ValueError("f: got a result that is not finite, expected finite numbers at 0, x, y and x + y")
     return gap
+
+
+def _result(f, x, like=None):
+    y = f(x)
+    require_tensor("f", y, like)
+    if like is not None and y.shape != like.shape:
+        raise ValueError(f"f: got results of shapes {shape_of(like)} and {shape_of(y)}, expected one shape")
+    if y.numel() == 0 or not all_finite(y):
+        raise ValueError("f: got a result that is not finite, expected finite numbers at 0, x, y and x + y")
+    return y
+
+
+def _unit(x) -> float:
+    """A power of two that brings the largest number of x near 1: then no square over- or underflows."""
+    most = 1000 if x.dtype == torch.float64 else 100
+    return 2.0 ** -min(max(math.frexp(x.abs().max().item())[1], -most), most)
 
 
 def jacobian_paths(layer, x: torch.Tensor):
@@ -107,14 +143,17 @@ def jacobian_paths(layer, x: torch.Tensor):
         (value_path, weight_path, whole), each (n * d_out, n * d), rows and columns token by token.
 
     Raises:
-        TypeError, ValueError: x is not one floating-point (n, d) input.
+        TypeError, ValueError: layer has not the two verbs or cannot be called; x is not one finite floating-point (n, d)
+            input that fits it; or a derivative overflows.
     """
     _require_layer(layer)
+    require_callable("layer", layer, "a layer that can be called")
     _require_one_input(x)
     A = layer.weights(x).detach()
 
     def matrix(f):
         J = jacobian(f, x)
+        require_finite_result(J, x=x)
         return J.reshape(-1, x.numel())
 
     return matrix(lambda t: layer.mix(A, t)), matrix(lambda t: layer.mix(layer.weights(t), x)), matrix(layer)
@@ -137,32 +176,37 @@ def effective_matrix(layer, x: torch.Tensor) -> torch.Tensor:
     Raises:
         TypeError: another kind of layer, a W_V or W_O that is not a plain ``nn.Linear``, or x is not a floating-point
             tensor.
-        ValueError: x is not one input (n, d_model).
+        ValueError: x is not one finite input (n, d_model), or the matrix is not finite.
 
     Source: Elhage et al. 2021 (A Mathematical Framework for Transformer Circuits), "attention heads as tensor
     products"; written here for row-major vectors.
     """
     _require_one_input(x)
+    maps = head_maps(layer)
     with torch.no_grad():
-        return sum(
-            torch.kron(A.contiguous(), W) for A, W in zip(_heads(layer, x), head_maps(layer), strict=True)
-        )
+        M = sum(torch.kron(A.contiguous(), W) for A, W in zip(_heads(layer, x), maps, strict=True))
+    require_finite_result(M, x=x)
+    return M
 
 
 def head_maps(layer) -> list[torch.Tensor]:
     """For each head the learned map of one token's features, W_O W_V, as (d_out, d_model).
 
-    Raises TypeError as :func:`effective_matrix` does.
+    Raises TypeError as :func:`effective_matrix` does, and ValueError for maps that are not finite.
     """
+    kinds = SingleHeadAttention, MultiHeadAttention
+    require_kind("layer", layer, kinds, "SingleHeadAttention or MultiHeadAttention")
     if isinstance(layer, SingleHeadAttention):
         require_plain(W_V=layer.W_V)
-        return [layer.W_V.weight.detach()]
-    if isinstance(layer, MultiHeadAttention):
+        maps = [layer.W_V.weight.detach()]
+    else:
         require_plain(W_V=layer.W_V, W_O=layer.W_O)
         W_V = layer.W_V.weight.detach().unflatten(0, (layer.n_heads, layer.d_head))
         W_O = layer.W_O.weight.detach().unflatten(1, (layer.n_heads, layer.d_head))
-        return [W_O[:, h] @ W_V[h] for h in range(layer.n_heads)]
-    raise TypeError(f"layer: got {type(layer).__name__}, expected SingleHeadAttention or MultiHeadAttention")
+        maps = [W_O[:, h] @ W_V[h] for h in range(layer.n_heads)]
+    if not all(map(all_finite, maps)):
+        raise ValueError("layer: got a head whose W_O W_V is not finite, expected finite numbers")
+    return maps
 
 
 def _heads(layer, x):
@@ -195,12 +239,14 @@ def kronecker_rank(M: torch.Tensor, n: int, tolerance: float = 1e-6) -> int:
     if M.dim() != 2 or M.shape[0] % n or M.shape[1] % n or M.numel() == 0:
         raise ValueError(f"M: got shape {shape_of(M)}, expected (n * d_out, n * d_in) with n = {n}")
     require_finite(M=M)
+    require_number("tolerance", tolerance)
     smallest = torch.finfo(M.dtype).eps
     if not smallest <= tolerance < 1:
         raise ValueError(
             f"tolerance: got {tolerance}, expected from {smallest:.2g}, the precision of {M.dtype}, to 1"
         )
-    blocks = M.unflatten(0, (n, -1)).unflatten(2, (n, -1))  # (n, d_out, n, d_in)
+    M = M.detach()
+    blocks = (M * _unit(M)).unflatten(0, (n, -1)).unflatten(2, (n, -1))  # (n, d_out, n, d_in)
     singular = torch.linalg.svdvals(blocks.permute(0, 2, 1, 3).reshape(n * n, -1).double())
     return int((singular > tolerance * singular[0]).sum()) if singular[0] > 0 else 0
 
@@ -226,9 +272,10 @@ def dynamic_fraction(A: torch.Tensor) -> float:
         )
     require_finite(A=A)
     A = A.detach().double()
+    A = A * _unit(A)
     size = A.square().sum()
     if size == 0:
-        raise ValueError("A: every matrix is zero, expected at least one weight")
+        raise ValueError("A: got only zeros, expected at least one weight that is not 0")
     return ((A - A.mean(0)).square().sum() / size).item()
 
 
@@ -239,7 +286,7 @@ def _require_one_input(x):
 
 
 def _require_layer(layer):
-    if not (hasattr(layer, "weights") and hasattr(layer, "mix")):
-        raise TypeError(
-            f"layer: got {type(layer).__name__}, expected a layer with the methods weights and mix"
-        )
+    verbs = (getattr(layer, verb, None) for verb in ("weights", "mix"))
+    if isinstance(layer, type) or not all(map(callable, verbs)):
+        got = f"the class {layer.__name__}" if isinstance(layer, type) else type(layer).__name__
+        raise TypeError(f"layer: got {got}, expected a layer with the methods weights and mix")

@@ -134,6 +134,7 @@ class SingleHeadAttention(nn.Module):
 
     def forward(self, x, context=None, mask=None, return_weights: bool = False):
         """x (..., n_q, d_model) -> output (..., n_q, d_out), or (output, A), as in MultiHeadAttention."""
+        check.require_bool("return_weights", return_weights)
         context = x if context is None else context
         if not return_weights:
             return _without_weights(self, x, context, mask)
@@ -229,6 +230,7 @@ class MultiHeadAttention(nn.Module):
         Raises:
             TypeError, ValueError: as in :func:`attention`; a width other than d_model.
         """
+        check.require_bool("return_weights", return_weights)
         context = x if context is None else context
         if not return_weights:
             return _without_weights(self, x, context, mask)

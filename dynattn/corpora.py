@@ -6,6 +6,16 @@ from typing import NamedTuple
 
 import torch
 
+from dynattn._checks import (
+    require_choice,
+    require_generator,
+    require_indices,
+    require_kind,
+    require_number,
+    require_sizes,
+    shape_of,
+)
+
 END = ";"  # stands before, between and after names
 
 # Written in Latin letters, which makes the letters themselves say less about the language.
@@ -26,13 +36,12 @@ def names(language: str) -> list[str]:
         Some 780 to 950 different names, as a list of the caller's own.
 
     Raises:
-        ValueError: language is not one of these codes.
+        TypeError, ValueError: language is not one of these codes.
 
     Source: the Unicode Common Locale Data Repository (CLDR). They are kept in ``names.tsv`` beside this file, so that
     they are the same everywhere; its first line names the release, and CLDR's licence is ``names-LICENSE.txt``.
     """
-    if not isinstance(language, str) or language not in LANGUAGES:
-        raise ValueError(f"language: got {language!r}, expected one of {', '.join(map(repr, LANGUAGES))}")
+    require_choice("language", language, LANGUAGES)
     return list(_all_names()[language])
 
 
@@ -58,10 +67,13 @@ def split(pools: dict[str, list[str]], generator: torch.Generator, share: float 
         (training, held_out), each language -> names.
 
     Raises:
-        ValueError: a share that is not between 0 and 1, or that leaves a language without names on a side.
+        TypeError: pools is not a dict of lists of strings, or share not a number.
+        ValueError: a share that is not between 0 and 1, or that leaves a language without names on a side; or a
+            language has none from the start.
     """
-    if not 0 < share < 1:
-        raise ValueError(f"share: got {share}, expected a number between 0 and 1")
+    _require_pools(pools)
+    require_generator("generator", generator)
+    require_number("share", share, above=0, below=1)
     everything = sorted({name for pool in pools.values() for name in pool})
     order = torch.randperm(len(everything), generator=generator).tolist()
     held = {everything[place] for place in order[: round(share * len(everything))]}
@@ -76,14 +88,36 @@ def split(pools: dict[str, list[str]], generator: torch.Generator, share: float 
     return training, held_out
 
 
+def _require_pools(pools):
+    require_kind("pools", pools, dict, "a dict: language -> list of names")
+    if not pools:
+        raise ValueError("pools: got no language, expected at least one")
+    for language, pool in pools.items():
+        if not isinstance(pool, (list, tuple)) or not all(
+            issubclass(kind, str) for kind in set(map(type, pool))
+        ):
+            raise TypeError(f"pools: got {type(pool).__name__} for {language!r}, expected a list of strings")
+        if not pool:
+            raise ValueError(f"pools: got no names for {language!r}, expected at least one")
+
+
 class Characters:
     """A vocabulary of characters: text to integers and back.
 
     Args:
         texts: the texts whose characters it knows, and ``END``.
+
+    Raises:
+        TypeError: texts are not strings.
     """
 
     def __init__(self, texts):
+        try:
+            texts = list(texts)
+        except TypeError:
+            texts = [texts]  # refused below
+        for text in texts:
+            require_kind("texts", text, str, "several texts, each a str")
         self.characters = "".join(sorted({END}.union(*texts)))
         self._place = {character: place for place, character in enumerate(self.characters)}
 
@@ -91,14 +125,18 @@ class Characters:
         return len(self.characters)
 
     def encode(self, text: str) -> torch.Tensor:
-        """Text of n characters -> integers (n,). Raises ValueError if it holds an unknown character."""
+        """Text of n characters -> integers (n,). Raises TypeError if it is no str, ValueError for an unknown character."""
+        require_kind("text", text, str, "a str")
         unknown = sorted(set(text) - set(self._place))
         if unknown:
             raise ValueError(f"text: got {''.join(unknown)!r}, expected characters of {self.characters!r}")
         return torch.tensor([self._place[character] for character in text], dtype=torch.long)
 
     def decode(self, ids: torch.Tensor) -> str:
-        """Integers (n,) -> text."""
+        """Integers (n,) -> text. Raises TypeError or ValueError for what is not a row of integers of the vocabulary."""
+        require_indices("ids", ids, below=len(self), of=", the vocabulary")
+        if ids.dim() != 1:
+            raise ValueError(f"ids: got shape {shape_of(ids)}, expected one text (n,)")
         return "".join(self.characters[place] for place in ids.tolist())
 
 
@@ -115,11 +153,13 @@ def sequences(pools: dict[str, list[str]], characters: Characters, samples: int,
         (ids, languages): ids (samples, n), and for each text the place of its language in ``pools`` (samples,).
 
     Raises:
-        ValueError: a language without names.
+        TypeError: pools is not a dict of lists of strings, characters no :class:`Characters`, or a size not an int.
+        ValueError: a language without names, a size below 1, or a name with a character that is not in the vocabulary.
     """
-    for language, pool in pools.items():
-        if not pool:
-            raise ValueError(f"pools: {language!r} has no names, expected at least one")
+    _require_pools(pools)
+    require_kind("characters", characters, Characters, "the vocabulary, of Characters")
+    require_sizes(samples=samples, n=n)
+    require_generator("generator", generator)
     languages = torch.randint(len(pools), (samples,), generator=generator)
     every = list(pools.values())
     rows = []

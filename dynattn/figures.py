@@ -12,7 +12,18 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import HTML, display
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize, TwoSlopeNorm
+from matplotlib.figure import Figure
+
+from dynattn._checks import (
+    require_bool,
+    require_choice,
+    require_int,
+    require_kind,
+    require_number,
+    require_sizes,
+)
 
 INK = "#1b1f24"
 PAPER = "#ffffff"
@@ -56,7 +67,15 @@ _STYLE = {
 
 
 def subplots(columns: int = 1, width: float = 7.0, height: float = 3.2, rows: int = 1, **options):
-    """A figure and its axes; like ``plt.subplots(rows, columns)``, sizes in inches. Switches the book's style on."""
+    """A figure and its axes; like ``plt.subplots(rows, columns)``, sizes in inches. Switches the book's style on.
+
+    Raises:
+        TypeError, ValueError: columns or rows is not an int of at least 1, width or height not a number above 0 (and at
+            most 100).
+    """
+    require_sizes(columns=columns, rows=rows)
+    require_number("width", width, above=0, at_most=100)
+    require_number("height", height, above=0, at_most=100)
     plt.rcParams.update(_STYLE)
     return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
 
@@ -70,8 +89,12 @@ def show(figure, *, caption: str, alt: str) -> None:
         alt: what is to be seen in it, with the measured numbers, for readers who cannot see it.
 
     Raises:
+        TypeError: figure is not a matplotlib figure, or a text not a str.
         ValueError: the caption or the alternative text is empty.
     """
+    require_kind("figure", figure, Figure, "a matplotlib figure")
+    require_kind("caption", caption, str, "a str")
+    require_kind("alt", alt, str, "a str")
     if not caption.strip() or not alt.strip():
         raise ValueError("caption, alt: got an empty text, expected a caption and what is seen in the figure")
     buffer = io.StringIO()
@@ -110,10 +133,19 @@ def matrix(
         limit: the value of the darkest colour; 1 for A and the largest absolute value for W if None.
 
     Raises:
-        ValueError: kind is neither "A" nor "W", or M is not a matrix.
+        TypeError: an argument of another kind.
+        ValueError: kind is neither "A" nor "W", M is not a matrix of finite numbers, the labels don't fit it, or limit is
+            not above 0.
     """
+    require_kind("axes", axes, Axes, "the axes of a matplotlib figure")
     M = _array(M, kind)
-    limit = limit or (1.0 if kind == "A" else max(np.abs(M).max(), 1e-9))
+    for name, labels, count in (("rows", rows, M.shape[0]), ("columns", columns, M.shape[1])):
+        if labels is not None:
+            _require_labels(name, labels, count)
+    require_kind("title", title, str, "a str")
+    if numbers is not None:
+        require_bool("numbers", numbers)
+    limit = _limit(limit, M, kind)
     norm = Normalize(0, limit) if kind == "A" else TwoSlopeNorm(0, -limit, limit)
     axes.imshow(M, cmap=_MAPS[kind], norm=norm, aspect="equal", interpolation="nearest")
     axes.set_title(title)
@@ -140,13 +172,19 @@ def network(axes, M, kind: str, inputs, outputs=None, title: str = "", limit=Non
     A negative weight is a dashed line. Arguments as in :func:`matrix`; ``inputs`` and ``outputs`` are the tokens.
 
     Raises:
-        ValueError: kind is neither "A" nor "W", M is not a matrix, or the tokens don't fit it.
+        TypeError: an argument of another kind.
+        ValueError: kind is neither "A" nor "W", M is not a matrix of finite numbers, the tokens don't fit it, or limit is
+            not above 0.
     """
+    require_kind("axes", axes, Axes, "the axes of a matplotlib figure")
     M = _array(M, kind)
+    _require_labels("inputs", inputs)
     outputs = inputs if outputs is None else outputs
+    _require_labels("outputs", outputs)
+    require_kind("title", title, str, "a str")
     if M.shape != (len(outputs), len(inputs)):
         raise ValueError(f"M: got shape {M.shape}, expected {(len(outputs), len(inputs))}: outputs by inputs")
-    limit = limit or (1.0 if kind == "A" else max(np.abs(M).max(), 1e-9))
+    limit = _limit(limit, M, kind)
     for i, j in np.ndindex(M.shape):
         size = abs(M[i, j]) / limit
         if size > 0.02:
@@ -169,7 +207,15 @@ def ledger(learned: dict[str, int], computed: dict[str, int]) -> None:
     Args:
         learned: name of a learned matrix -> how many numbers are stored, once, for all inputs.
         computed: name of a computed matrix -> how many numbers are computed anew for each input.
+
+    Raises:
+        TypeError, ValueError: learned or computed is not a dict from names to ints of at least 0.
     """
+    for name, counts in (("learned", learned), ("computed", computed)):
+        require_kind(name, counts, dict, "a dict: name -> how many numbers")
+        for matrix_name, count in counts.items():
+            require_kind(name, matrix_name, str, "names that are a str")
+            require_int(name, count, at_least=0)
     rows = [("learned W", name, f"{count:,} stored once") for name, count in learned.items()]
     rows += [("computed A", name, f"{count:,} for each input") for name, count in computed.items()]
     body = "".join(
@@ -180,9 +226,32 @@ def ledger(learned: dict[str, int], computed: dict[str, int]) -> None:
 
 
 def _array(M, kind: str) -> np.ndarray:
-    if kind not in _MAPS:
-        raise ValueError(f"kind: got {kind!r}, expected 'A' (computed) or 'W' (learned)")
-    M = np.asarray(M.detach() if hasattr(M, "detach") else M, dtype=float)
-    if M.ndim != 2:
+    require_choice("kind", kind, _MAPS)  # computed, learned
+    try:
+        M = np.asarray(M.detach().double().cpu() if hasattr(M, "detach") else M, dtype=float)
+    except (TypeError, ValueError):
+        raise TypeError(f"M: got {type(M).__name__}, expected a matrix of numbers (n_out, n_in)") from None
+    if M.ndim != 2 or M.size == 0:
         raise ValueError(f"M: got shape {M.shape}, expected a matrix (n_out, n_in)")
+    if not np.abs(M).max() <= 1e100:  # or NaN
+        raise ValueError(
+            "M: got a number that is not finite, or beyond 1e100, expected numbers that can be drawn"
+        )
     return M
+
+
+def _limit(limit, M, kind):
+    """The value of the darkest colour, or of the widest line."""
+    if limit is None:
+        return 1.0 if kind == "A" else max(np.abs(M).max(), 1e-9)
+    require_number("limit", limit, above=0, at_most=1e100)
+    return limit
+
+
+def _require_labels(name, labels, count=None):
+    try:
+        found = len(labels)
+    except TypeError:
+        raise TypeError(f"{name}: got {type(labels).__name__}, expected a label for each token") from None
+    if count is not None and found != count:
+        raise ValueError(f"{name}: got {found} labels, expected {count}")

@@ -2,7 +2,9 @@
 
 Every mixer is made as ``Kind(n, d_model, d_out)`` for sentences of n tokens, maps tokens (..., n, d_model) to
 (..., n, d_out), and has the two verbs of this book: ``weights(x)`` is its matrix between tokens, ``mix(A, x)`` is
-``A (x W_V^T)`` for any matrix A. They all learn W_V in the same way and differ in where the matrix comes from:
+``A (x W_V^T)`` for any matrix A. They all learn W_V in the same way and differ in where the matrix comes from.
+Each refuses by name what does not fit: a size that is not an int of at least 1; tokens or a matrix of another kind,
+dtype (TypeError) or shape, or with numbers that are not finite (ValueError).
 
 =====================  ==============================  ========  =========  ========
 mixer                  its matrix                      learned   computed   compares
@@ -26,9 +28,11 @@ from torch import nn
 
 from dynattn._checks import (
     first_parameter,
+    require_choice,
     require_finite_result,
     require_matrices,
     require_positive_int,
+    require_squares,
     require_tokens,
 )
 
@@ -109,7 +113,7 @@ class StaticMixing(_Mixer):
             attention when nothing is compared.
 
     Raises:
-        ValueError: other rows; and as every mixer.
+        TypeError, ValueError: other rows; and as every mixer.
 
     Source: the token mixing of Tolstikhin et al. 2021 (MLP-Mixer) without its hidden layer; with softmax rows, the
     Random Synthesizer of Tay et al. 2021.
@@ -117,8 +121,7 @@ class StaticMixing(_Mixer):
 
     def __init__(self, n: int, d_model: int, d_out: int, rows: str = "free"):
         super().__init__(n, d_model, d_out)
-        if rows not in ("free", "softmax"):
-            raise ValueError(f"rows: got {rows!r}, expected 'free' or 'softmax'")
+        require_choice("rows", rows, ("free", "softmax"))
         self.rows = rows
         self.W = nn.Parameter(torch.randn(n, n) / n**0.5)
 
@@ -196,7 +199,7 @@ class Attention(_Mixer):
             weights and computed ones meet in one softmax.
 
     Raises:
-        ValueError: other places; and as every mixer.
+        TypeError, ValueError: other places; and as every mixer.
 
     Source: Vaswani et al. 2017, eq. 1; "bias" is the Random + Vanilla Synthesizer of Tay et al. 2021.
     """
@@ -204,8 +207,7 @@ class Attention(_Mixer):
     def __init__(self, n: int, d_model: int, d_out: int, d_head: int = 8, places: str = "none"):
         super().__init__(n, d_model, d_out)
         require_positive_int("d_head", d_head)
-        if places not in ("none", "beside", "features", "bias"):
-            raise ValueError(f"places: got {places!r}, expected 'none', 'beside', 'features' or 'bias'")
+        require_choice("places", places, ("none", "beside", "features", "bias"))
         self.d_head, self.places = d_head, places
         width = d_model + n if places == "beside" else d_model
         self.W_Q = nn.Linear(width, d_head, bias=False)
@@ -264,7 +266,9 @@ class MLPMixer(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x (..., n, d_model) -> (..., n, d_out)."""
         require_tokens("x", x, n=self.n, width=self.d_model, like=first_parameter(self))
-        y = self.leave(self.blocks(self.enter(x)))
+        features = self.enter(x)
+        require_squares(features, x=x)
+        y = self.leave(self.blocks(features))
         require_finite_result(y, x=x)
         return y
 

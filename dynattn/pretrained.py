@@ -5,6 +5,7 @@ each checked against the SHA-256 with which this book was written.
 """
 
 import hashlib
+import os
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 
+from dynattn._checks import require_kind
 from dynattn.transformer import Encoder
 
 SHA256 = {
@@ -37,8 +39,10 @@ def minilm(folder: str | Path | None = None) -> tuple[Encoder, Tokenizer]:
         (encoder, tokenizer); see :func:`tokenize` and :func:`sentence_vectors`.
 
     Raises:
+        TypeError: folder is not the name of a folder, or None.
         ValueError: a file's SHA-256 is not the expected one; the message has both.
-        FileNotFoundError: the named folder lacks a file, or there is neither the package nor a network.
+        OSError: the named folder lacks a file (FileNotFoundError) or it cannot be read; or there is neither the package
+            nor a network (FileNotFoundError).
 
     Source: Wang et al. 2020 (MiniLM); Reimers and Gurevych 2019 (Sentence-BERT); the model is under Apache-2.0.
     """
@@ -83,13 +87,20 @@ def tokenize(tokenizer: Tokenizer, texts: list[str]) -> tuple[torch.Tensor, torc
     """Texts -> (ids, present), each (texts, n): the word pieces, and True where there is one.
 
     Raises:
-        TypeError, ValueError: texts is not a list of strings, or is empty.
+        TypeError, ValueError: tokenizer is no ``tokenizers.Tokenizer``; texts is not a list of strings, or is empty.
     """
+    require_kind("tokenizer", tokenizer, Tokenizer, "a tokenizers.Tokenizer, as minilm returns it")
     if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
         raise TypeError(f"texts: got {type(texts).__name__}, expected a list of strings")
     if not texts:
         raise ValueError("texts: got none, expected at least one")
+    if any("\ud800" <= character <= "\udfff" for text in texts for character in text):
+        raise ValueError("texts: got half of a surrogate pair, expected text that can be written in UTF-8")
     encoded = tokenizer.encode_batch(list(texts))
+    if len({len(one.ids) for one in encoded}) > 1 or not encoded[0].ids:
+        raise ValueError(
+            "tokenizer: got one that does not fill up shorter texts, expected it as minilm returns it"
+        )
     ids = torch.tensor([one.ids for one in encoded])
     return ids, torch.tensor([one.attention_mask for one in encoded], dtype=torch.bool)
 
@@ -105,8 +116,14 @@ def sentence_vectors(encoder: Encoder, ids: torch.Tensor, present: torch.Tensor,
     Returns:
         (texts, d_model).
 
+    Raises:
+        TypeError, ValueError: encoder is no :class:`~dynattn.transformer.Encoder`; ids, present and edit as there, but
+            present is needed.
+
     Source: Reimers and Gurevych 2019, section 3 (mean pooling).
     """
+    require_kind("encoder", encoder, Encoder, "an Encoder, as minilm returns it")
+    require_kind("present", present, torch.Tensor, "a torch.Tensor of torch.bool")
     features = encoder(ids, edit, present) * present[..., None]
     return F.normalize(features.sum(-2), dim=-1)  # the sum points where the mean does
 
@@ -114,12 +131,19 @@ def sentence_vectors(encoder: Encoder, ids: torch.Tensor, present: torch.Tensor,
 def _read(name: str, folder) -> bytes:
     """The file's bytes, checked: what is checked is what is used."""
     if folder is not None:
+        require_kind("folder", folder, (str, os.PathLike), "the name of a folder, or None")
         path = Path(folder) / name
-        if not path.is_file():
-            raise FileNotFoundError(f"folder: {folder} has no file {name}")
     else:
         path = _from_package(name) or _from_hub(name)
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        kind = type(error) if isinstance(error, OSError) else FileNotFoundError
+        said = getattr(error, "strerror", None) or error
+        raise kind(
+            f"folder: got {folder!r}, expected one with a file {name} that can be read ({said}: {path})"
+            + f"; the package {DATA_PACKAGE} is damaged" * (folder is None)
+        ) from error
     found = hashlib.sha256(data).hexdigest()
     if found != SHA256[name]:
         raise ValueError(f"{path}: got SHA-256 {found}, expected {SHA256[name]}")
@@ -135,12 +159,18 @@ def _from_package(name: str) -> Path | None:
 
 
 def _from_hub(name: str) -> Path:
-    from huggingface_hub import hf_hub_download
+    import huggingface_hub as hub
 
     try:
-        return Path(hf_hub_download(REPOSITORY, name, revision=REVISION))
-    except (OSError, ValueError) as error:
+        kept = hub.try_to_load_from_cache(REPOSITORY, name, revision=REVISION)
+        if not isinstance(kept, str):
+            # Ask once whether the hub answers at all: a download without a network goes on trying for half a minute.
+            hub.get_hf_file_metadata(hub.hf_hub_url(REPOSITORY, name, revision=REVISION), timeout=5)
+            kept = hub.hf_hub_download(REPOSITORY, name, revision=REVISION)
+        return Path(kept)
+    except Exception as error:  # of many kinds, which depend on its version
         raise FileNotFoundError(
-            f"{name}: not in an installed package {DATA_PACKAGE}, and not to be had from the model's hub "
-            f"({type(error).__name__}): install that package, or name the folder that holds the file"
+            f"folder: got None, expected the name of the folder that holds {name}, since it is not in an installed "
+            f"package {DATA_PACKAGE} and not to be had from the model's hub ({type(error).__name__}): install that "
+            "package, or name the folder"
         ) from error

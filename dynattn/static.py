@@ -67,7 +67,7 @@ def best_static_weights(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
     Raises:
         TypeError: x or y is not a floating-point tensor.
-        ValueError: shapes do not fit, or a value is not finite.
+        ValueError: shapes do not fit, a value is not finite, or W overflows.
     """
     require_tokens("x", x)
     require_tokens("y", y, width=x.shape[-1])
@@ -81,4 +81,6 @@ def best_static_weights(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     # One column per (sample, feature): the layer treats every feature alike.
     columns_x = x.double().transpose(0, 1).flatten(1)
     columns_y = y.double().transpose(0, 1).flatten(1)
-    return (columns_y @ torch.linalg.pinv(columns_x)).to(x.dtype)
+    W = (columns_y @ torch.linalg.pinv(columns_x)).to(x.dtype)
+    require_finite_result(W, x=x, y=y)
+    return W

@@ -1,11 +1,25 @@
-"""Seeded generators of the book's synthetic tasks: each returns inputs and targets, and needs a torch.Generator."""
+"""Seeded generators of the book's synthetic tasks: each returns inputs and targets, and needs a torch.Generator.
 
-import math
+What does not fit is refused by name: TypeError for another kind of argument (sizes are ints, the generator is a
+torch.Generator on the CPU), ValueError for another value (sizes are at least 1).
+"""
 
 import torch
 import torch.nn.functional as F
 
-from dynattn._checks import require_positive_int, require_tokens, shape_of
+from dynattn._checks import (
+    require_choice,
+    require_finite,
+    require_finite_result,
+    require_generator,
+    require_indices,
+    require_int,
+    require_number,
+    require_sizes,
+    require_tensor,
+    require_tokens,
+    shape_of,
+)
 
 
 def routing(kind: str, n: int) -> torch.Tensor:
@@ -19,24 +33,32 @@ def routing(kind: str, n: int) -> torch.Tensor:
         P (n, n) with one 1 a row: output token i is input token j where ``P[i, j] == 1``.
 
     Raises:
+        TypeError: n is not an int, or kind not a str.
         ValueError: another kind, or n below 1.
     """
-    require_positive_int("n", n)
+    require_choice("kind", kind, ("shift", "reverse"))
+    require_sizes(n=n)
     if kind == "shift":
         return torch.eye(n).roll(1, dims=1).T.contiguous()
-    if kind == "reverse":
-        return torch.eye(n).flip(0)
-    raise ValueError(f"kind: got {kind!r}, expected 'shift' or 'reverse'")
+    return torch.eye(n).flip(0)
 
 
 def routed(P: torch.Tensor, samples: int, d: int, generator: torch.Generator):
     """Random sentences, and the same sentences routed by the fixed matrix P (chapter 1).
 
     Returns:
-        (x, y): x (samples, n, d) standard normal, y = P x.
+        (x, y): x (samples, n, d) standard normal in the dtype of P, y = P x.
+
+    Raises:
+        TypeError, ValueError: P is not a finite floating-point matrix (n_out, n); a size below 1.
     """
-    x = torch.randn(samples, P.shape[1], d, generator=generator)
-    return x, P @ x
+    require_sizes(samples=samples, d=d)
+    require_generator("generator", generator)
+    _require_matrix("P", P)
+    x = torch.randn(samples, P.shape[1], d, generator=generator).to(P)
+    y = P @ x
+    require_finite_result(y, P=P)
+    return x, y
 
 
 def switched(P: torch.Tensor, Q: torch.Tensor, samples: int, d: int, generator: torch.Generator):
@@ -44,11 +66,30 @@ def switched(P: torch.Tensor, Q: torch.Tensor, samples: int, d: int, generator: 
     else Q (chapter 1). Needs d of at least 2. Given the choice, each entry of x still has mean 0 and variance 1.
 
     Returns:
-        (x, y): x (samples, n, d) standard normal, y = P x or Q x.
+        (x, y): x (samples, n, d) standard normal in the dtype of P, y = P x or Q x.
+
+    Raises:
+        TypeError, ValueError: P and Q are not finite floating-point matrices of one shape and dtype; d below 2, or
+            samples below 1.
     """
-    x = torch.randn(samples, P.shape[1], d, generator=generator)
+    require_sizes(samples=samples)
+    require_int("d", d, at_least=2)
+    require_generator("generator", generator)
+    _require_matrix("P", P)
+    _require_matrix("Q", Q, like=P)
+    x = torch.randn(samples, P.shape[1], d, generator=generator).to(P)
     choose_p = (x[:, 0, 0] * x[:, 0, 1] > 0)[:, None, None]
-    return x, torch.where(choose_p, P @ x, Q @ x)
+    y = torch.where(choose_p, P @ x, Q @ x)
+    require_finite_result(y, P=P, Q=Q)
+    return x, y
+
+
+def _require_matrix(name, P, like=None):
+    require_tensor(name, P, like)
+    if P.dim() != 2 or P.numel() == 0 or (like is not None and P.shape != like.shape):
+        expected = "a matrix (n_out, n)" if like is None else f"{shape_of(like)}, as P"
+        raise ValueError(f"{name}: got shape {shape_of(P)}, expected {expected}")
+    require_finite(**{name: P})
 
 
 # ---- chapter 3
@@ -70,11 +111,18 @@ def lookup(values: torch.Tensor, wants: torch.Tensor, generator: torch.Generator
         (x, y): x (samples, n, 2 * d_name + d_value), y (samples, n, d_value).
 
     Raises:
-        TypeError, ValueError: values is not a batch of token rows, or wants does not fit it.
+        TypeError, ValueError: values is not a finite batch of token rows, wants does not fit it or names a place
+            outside the sentence, or d_name is below 1.
     """
     require_tokens("values", values)
-    if wants.shape != values.shape[:2]:
-        raise ValueError(f"wants: got shape {shape_of(wants)}, expected {tuple(values.shape[:2])}, as values")
+    if values.dim() != 3 or len(values) == 0:
+        raise ValueError(f"values: got shape {shape_of(values)}, expected (samples, n, d_value)")
+    require_finite(values=values)
+    require_indices(
+        "wants", wants, below=values.shape[1], shape=values.shape[:2], of=", the sentence's places"
+    )
+    require_generator("generator", generator)
+    require_sizes(d_name=d_name)
     names = _names(*wants.shape, d_name, generator).to(values)
     sentence = torch.arange(len(wants))[:, None]
     return torch.cat([names, names[sentence, wants], values], dim=-1), values[sentence, wants]
@@ -85,7 +133,12 @@ def rings(samples: int, generator: torch.Generator, count: int = 2) -> torch.Ten
 
     Returns:
         wants (samples, 3 * count): which token each one looks for; who is in which ring is random.
+
+    Raises:
+        TypeError, ValueError: samples or count is not an int of at least 1.
     """
+    require_sizes(samples=samples, count=count)
+    require_generator("generator", generator)
     order = torch.rand(samples, 3 * count, generator=generator).argsort(dim=1)
     following = order.unflatten(1, (count, 3)).roll(1, dims=2).flatten(1)
     return torch.empty_like(order).scatter_(1, order, following)
@@ -98,7 +151,12 @@ def question(samples: int, n: int, classes: int, generator: torch.Generator, d_n
 
     Returns:
         (x, y): x (samples, n + 1, d_name + classes), the values one-hot; y (samples,), the class asked for.
+
+    Raises:
+        TypeError, ValueError: a size is not an int of at least 1.
     """
+    require_sizes(samples=samples, n=n, classes=classes, d_name=d_name)
+    require_generator("generator", generator)
     names = _names(samples, n, d_name, generator)
     values = torch.randint(classes, (samples, n), generator=generator)
     wants, sentence = torch.randint(n, (samples,), generator=generator), torch.arange(samples)
@@ -125,7 +183,12 @@ def two_lookups(samples: int, generator: torch.Generator):
         ((question, keys, values), answers, asked): question (samples, 1, 16), the two keys side by side;
         keys (samples, 8, 16), zero in the second half; values (samples, 8, 16), zero in the first half and
         one-hot in the second; answers (samples, 2, 8), one-hot; asked (samples, 2), the places of the two.
+
+    Raises:
+        TypeError, ValueError: samples is not an int of at least 1.
     """
+    require_sizes(samples=samples)
+    require_generator("generator", generator)
     n = width = 8
     key = F.normalize(torch.randn(samples, n, width, generator=generator), dim=-1)
     value = torch.eye(width)[torch.randint(width, (samples, n), generator=generator)]
@@ -158,10 +221,11 @@ def content_or_place(
         sources (samples, n), the place from which each token must read.
 
     Raises:
-        ValueError: p is not between 0 and 1.
+        TypeError, ValueError: p is not a number from 0 to 1, or a size not an int of at least 1.
     """
-    if not 0 <= p <= 1:
-        raise ValueError(f"p: got {p}, expected a probability from 0 to 1")
+    require_number("p", p, at_least=0, at_most=1)
+    require_sizes(samples=samples, n=n, classes=classes, d_name=d_name)
+    require_generator("generator", generator)
     names = _names(samples, n, d_name, generator)
     values = torch.randint(classes, (samples, n), generator=generator)
     wants = torch.randint(n, (samples, n), generator=generator)
@@ -184,20 +248,19 @@ def regressions(samples: int, n: int, d: int, generator: torch.Generator, scale:
     Args:
         samples, n, d: sentences, examples in each, and the width of x.
         generator: draws everything.
-        scale: standard deviation of the entries of x.
+        scale: standard deviation of the entries of x, from 1e-30 to 1e30: what float32 has room for.
 
     Returns:
         ((examples, asked), answers): examples (samples, n, d + 1), each an x with its y; asked (samples, d + 1), an x
         with 0 in the place of y; answers (samples,), its y.
 
     Raises:
-        ValueError: a size below 1, or scale is not a finite number above 0.
+        TypeError, ValueError: a size is not an int of at least 1, or scale not a number within its bounds.
     """
-    for name, value in (("samples", samples), ("n", n), ("d", d)):
-        require_positive_int(name, value)
-    if not 0 < scale < math.inf:
-        raise ValueError(f"scale: got {scale}, expected a finite number above 0")
-    x = scale * torch.randn(samples, n + 1, d, generator=generator)
+    require_sizes(samples=samples, n=n, d=d)
+    require_generator("generator", generator)
+    require_number("scale", scale, at_least=1e-30, at_most=1e30)
+    x = float(scale) * torch.randn(samples, n + 1, d, generator=generator)
     u = torch.randn(samples, d, 1, generator=generator) / d**0.5
     tokens = torch.cat([x, x @ u], dim=-1)
     answers = tokens[:, -1, -1].clone()
@@ -215,10 +278,10 @@ def languages(samples: int, n: int, letters: int, generator: torch.Generator):
         (texts, tables): texts (samples, n), the letters' numbers; tables (samples, letters, letters), rows sum to 1.
 
     Raises:
-        ValueError: a size below 1.
+        TypeError, ValueError: a size is not an int of at least 1.
     """
-    for name, value in (("samples", samples), ("n", n), ("letters", letters)):
-        require_positive_int(name, value)
+    require_sizes(samples=samples, n=n, letters=letters)
+    require_generator("generator", generator)
     luck = torch.rand(samples, letters, letters, generator=generator, dtype=torch.float64)
     waits = -luck.clamp_min(1e-300).log()  # exponential; divided by their sum, they are a Dirichlet row
     tables = (waits / waits.sum(-1, keepdim=True)).float()

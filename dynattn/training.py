@@ -6,6 +6,17 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from dynattn._checks import (
+    FLOATS,
+    all_finite,
+    require_callable,
+    require_finite,
+    require_int,
+    require_kind,
+    require_number,
+    shape_of,
+)
+
 
 def fit(
     model: nn.Module,
@@ -26,9 +37,9 @@ def fit(
         batches: called once a step with a seeded generator; returns (inputs, targets).
         loss: called as ``loss(model(inputs), targets)``; returns a scalar tensor.
         steps: number of gradient steps.
-        lr: the highest learning rate.
+        lr: the highest learning rate, above 0.
         seed: seed of the batches; the same seed gives the same training.
-        weight_decay: AdamW's weight decay.
+        weight_decay: AdamW's weight decay, at least 0.
         watch: called after each step with its number, from 1; for recording what the model is like by then.
         label: what the progress bar says.
 
@@ -36,36 +47,88 @@ def fit(
         The loss of each step, ``steps`` numbers.
 
     Raises:
-        ValueError: steps below 1, or lr not above 0.
-        FloatingPointError: the loss is no longer finite; the message names the step.
+        TypeError: an argument of another kind, batches that are not a pair, or a loss that is not a tensor.
+        ValueError: a number out of its range, a model without parameters to train, or a loss that is not one number
+            that depends on them. Or the training went wrong: the loss or a parameter is no longer finite. The message
+            names the step; nothing that is not finite is returned.
 
     Source: Loshchilov and Hutter 2019 (AdamW); Smith and Topin 2018 (one cycle).
     """
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, expected at least 1")
-    if not lr > 0:
-        raise ValueError(f"lr: got {lr}, expected a number above 0")
-    generator = torch.Generator().manual_seed(seed)
+    require_kind("model", model, nn.Module, "a torch.nn.Module")
+    require_callable("batches", batches, "a function of a generator that returns (inputs, targets)")
+    require_callable("loss", loss, "a function of outputs and targets")
+    require_int("steps", steps, at_least=1)
+    require_number("lr", lr, above=0)
+    require_int("seed", seed, at_least=-(2**63), at_most=2**64 - 1)
+    require_number("weight_decay", weight_decay, at_least=0)
+    if watch is not None:
+        require_callable("watch", watch, "a function of a step's number, or None")
+    require_kind("label", label, str, "a str")
+    _require_trainable(model)
+    generator = torch.Generator().manual_seed(int(seed))
     # fused: one pass over all parameters, which for small models is a tenth of the whole time
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=float(lr), weight_decay=float(weight_decay), fused=True
+    )
     ramp = max(1, steps // 10)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: (step + 1) / ramp if step < ramp else (steps - step) / max(1, steps - ramp)
     )
     history = []
     for step in tqdm(range(1, steps + 1), desc=label, leave=False):
-        inputs, targets = batches(generator)
+        inputs, targets = _pair(batches(generator))
         value = loss(model(inputs), targets)
-        if not torch.isfinite(value):
-            raise FloatingPointError(f"loss: got {value.item()} at step {step}, expected a finite number")
+        _require_loss(value, step)
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
         schedule.step()
+        # The loss tells of most that goes wrong, one step later. This finds the rest, now and then and at the end.
+        if step % 16 == 0 or step == steps:
+            _require_finite_parameters(model, step)
         history.append(value.item())
         if watch:
             watch(step)
     return history
+
+
+def _require_trainable(model):
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not learned:
+        raise ValueError("model: got no parameter that can be trained, expected at least one")
+    for name, parameter in model.named_parameters():
+        if parameter.dtype not in FLOATS:
+            raise TypeError(f"model: got {name} of dtype {parameter.dtype}, expected a floating-point dtype")
+    _require_finite_parameters(model, 0)
+
+
+def _require_finite_parameters(model, step):
+    for name, parameter in model.named_parameters():
+        if not all_finite(parameter):
+            raise ValueError(
+                f"model: got {name} that is not finite after step {step}, expected finite numbers"
+            )
+
+
+def _pair(drawn):
+    try:
+        inputs, targets = drawn
+    except (TypeError, ValueError):
+        got = f"{len(drawn)} values" if isinstance(drawn, (tuple, list)) else type(drawn).__name__
+        raise TypeError(f"batches: got {got}, expected (inputs, targets)") from None
+    return inputs, targets
+
+
+def _require_loss(value, step):
+    require_kind("loss", value, torch.Tensor, "a function that returns a torch.Tensor")
+    if value.numel() != 1 or value.dtype not in FLOATS:
+        raise ValueError(
+            f"loss: got shape {shape_of(value)} of {value.dtype}, expected one floating-point number"
+        )
+    if not value.requires_grad:
+        raise ValueError("loss: got a number without a gradient, expected one that depends on the model")
+    if not torch.isfinite(value):
+        raise ValueError(f"loss: got {value.item()} at step {step}, expected a finite number")
 
 
 def minibatches(inputs, targets, size: int) -> Callable[[torch.Generator], tuple]:
@@ -76,8 +139,17 @@ def minibatches(inputs, targets, size: int) -> Callable[[torch.Generator], tuple
         size: examples a batch.
 
     Raises:
-        ValueError: the two have different numbers of examples, or none.
+        TypeError: inputs or targets is not a tensor of real numbers, or size is not an int.
+        ValueError: the two have different numbers of examples, or none, or a number that is not finite; size below 1.
     """
+    for name, examples in {"inputs": inputs, "targets": targets}.items():
+        require_kind(name, examples, torch.Tensor, "a torch.Tensor")
+        if examples.is_complex():
+            raise TypeError(f"{name}: got dtype {examples.dtype}, expected real numbers")
+        if examples.dim() == 0:
+            raise ValueError(f"{name}: got shape (), expected one entry an example")
+    require_finite(inputs=inputs, targets=targets)
+    require_int("size", size, at_least=1)
     if len(inputs) != len(targets) or len(inputs) == 0:
         raise ValueError(
             f"targets: got {len(targets)} examples, expected {len(inputs)}, as inputs, and at least 1"

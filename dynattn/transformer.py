@@ -5,7 +5,25 @@ import math
 import torch
 from torch import nn
 
-from dynattn._checks import require_bool, require_plain, require_positive_int, require_tensor, shape_of
+from dynattn._checks import (
+    all_finite,
+    broadcast,
+    first_parameter,
+    hidden,
+    require_bool,
+    require_callable,
+    require_finite_result,
+    require_generator,
+    require_indices,
+    require_kind,
+    require_number,
+    require_plain,
+    require_positive_int,
+    require_squares,
+    require_tensor,
+    require_tokens,
+    shape_of,
+)
 from dynattn.attention import MultiHeadAttention
 
 
@@ -25,7 +43,7 @@ class Block(nn.Module):
         eps: what LayerNorm adds to the variance.
 
     Raises:
-        TypeError, ValueError: as :class:`~dynattn.attention.MultiHeadAttention`.
+        TypeError, ValueError: as :class:`~dynattn.attention.MultiHeadAttention`; eps is not a finite number above 0.
 
     Source: Vaswani et al. 2017, section 3.1; Radford et al. 2019, section 2.3 (the norm first).
     """
@@ -46,6 +64,7 @@ class Block(nn.Module):
         self.attention = MultiHeadAttention(d_model, n_heads, causal=causal)
         d_mlp = 4 * d_model if d_mlp is None else d_mlp
         require_positive_int("d_mlp", d_mlp)
+        require_number("eps", eps, above=0)
         self.mlp = nn.Sequential(nn.Linear(d_model, d_mlp), nn.GELU(), nn.Linear(d_mlp, d_model))
         self.norm_attention = nn.LayerNorm(d_model, eps=eps)
         self.norm_mlp = nn.LayerNorm(d_model, eps=eps)
@@ -57,7 +76,20 @@ class Block(nn.Module):
             x: tokens (..., n, d_model).
             mask: as in :class:`~dynattn.attention.MultiHeadAttention`.
             edit: a function of the computed weights A (..., n_heads, n, n) that returns the weights to use.
+
+        Raises:
+            TypeError, ValueError: as :class:`~dynattn.attention.MultiHeadAttention`; edit is not a function, or returns
+                weights that do not fit (the message names A).
         """
+        require_tokens("x", x, width=self.attention.d_model, like=first_parameter(self))
+        require_squares(x, x=x)
+        if edit is not None:
+            require_callable("edit", edit, "a function of the computed weights A")
+        y = self._halves(x, mask, edit)
+        require_finite_result(y, x=x)
+        return y
+
+    def _halves(self, x, mask, edit):
         if self.norm_first:
             x = x + self._mixed(self.norm_attention(x), mask, edit)
             return x + self.mlp(self.norm_mlp(x))
@@ -106,31 +138,24 @@ class _Stack(nn.Module):
         expected = (len(self.blocks), self.blocks[0].attention.n_heads, n, n)
         if shape_of(A)[-4:] != expected:
             raise ValueError(f"A: got shape {shape_of(A)}, expected (..., {', '.join(map(str, expected))})")
+        lead = shape_of(ids)[:-1]
+        if present.get("present") is not None and broadcast(A.shape[:-4], lead) != lead:
+            raise ValueError(f"A: got shape {shape_of(A)}, expected {(*lead, *expected)}, as ids")
         return self(ids, edit=lambda layer, own: A[..., layer, :, :, :], **present)
 
     def _require_ids(self, ids):
-        if not isinstance(ids, torch.Tensor):
-            raise TypeError(f"ids: got {type(ids).__name__}, expected a torch.Tensor")
-        if ids.dtype not in (torch.int64, torch.int32):
-            raise TypeError(f"ids: got dtype {ids.dtype}, expected torch.int64")
+        require_indices("ids", ids, below=self.vocabulary, of=", the vocabulary")
         if ids.dim() < 1 or not 1 <= ids.shape[-1] <= self.context or ids.numel() == 0:
             expected = f"(..., n) with n from 1 to the context of {self.context}"
             raise ValueError(f"ids: got shape {shape_of(ids)}, expected {expected}")
-        low, high = ids.aminmax()
-        if low < 0 or high >= self.vocabulary:
-            raise ValueError(
-                f"ids: got numbers from {low} to {high}, expected 0 to {self.vocabulary - 1}, the vocabulary"
-            )
 
     def _features(self, ids):
         self._require_ids(ids)
         return self.tokens(ids) + self.places(torch.arange(ids.shape[-1], device=ids.device))
 
     def _through(self, x, mask, edit):
-        if edit is not None and not callable(edit):
-            raise TypeError(
-                f"edit: got {type(edit).__name__}, expected a function of a layer's number and its A"
-            )
+        if edit is not None:
+            require_callable("edit", edit, "a function of a layer's number and its A")
         for layer, block in enumerate(self.blocks):
             x = block(x, mask, edit and (lambda A, layer=layer: edit(layer, A)))
         return x
@@ -192,7 +217,9 @@ class GPT(_Stack):
             TypeError, ValueError: tokens that are not integers of the vocabulary, or too many of them.
         """
         x = self._through(self._features(ids), None, edit)
-        return self.norm(x) @ self.tokens.weight.T
+        scores = self.norm(x) @ self.tokens.weight.T
+        require_finite_result(scores, ids=ids)
+        return scores
 
     @torch.no_grad()
     def generate(
@@ -204,24 +231,29 @@ class GPT(_Stack):
             ids: tokens (batch, n); of more than ``context`` it looks at the last.
             steps: how many tokens to add.
             generator: of the random draws, on the device of ids.
-            temperature: above 0; below 1 it keeps to the likelier tokens.
+            temperature: a number above 0; below 1 it keeps to the likelier tokens.
 
         Returns:
             (batch, n + steps).
 
         Raises:
-            ValueError: a temperature that is not above 0, or ids that are not (batch, n).
+            TypeError, ValueError: steps is not an int of at least 1; a temperature that is not a finite number above 0,
+                or is so near to it that the scores overflow; ids that are not integers (batch, n) of the vocabulary.
         """
         require_positive_int("steps", steps)
-        if not 0 < temperature < math.inf:
-            raise ValueError(f"temperature: got {temperature}, expected a finite number above 0")
-        if not isinstance(ids, torch.Tensor):
-            raise TypeError(f"ids: got {type(ids).__name__}, expected a torch.Tensor")
-        if ids.dim() != 2:
+        require_number("temperature", temperature, above=0)
+        require_indices("ids", ids, below=self.vocabulary, of=", the vocabulary")
+        if ids.dim() != 2 or ids.numel() == 0:
             raise ValueError(f"ids: got shape {shape_of(ids)}, expected (batch, n)")
+        require_generator("generator", generator, ids.device.type)
         for _ in range(steps):
             logits = self(ids[:, -self.context :])[:, -1]
-            drawn = torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)
+            probabilities = (logits / float(temperature)).softmax(-1)
+            if not all_finite(probabilities):
+                raise ValueError(
+                    f"temperature: got {temperature}, expected one by which scores can be divided"
+                )
+            drawn = torch.multinomial(probabilities, 1, generator=generator)
             ids = torch.cat([ids, drawn], dim=1)
         return ids
 
@@ -240,12 +272,13 @@ def export(model: GPT, vocabulary: str) -> tuple[dict, bytes]:
         little-endian float16, 2 bytes a number.
 
     Raises:
-        TypeError: a vocabulary that is not a str; a layer of the blocks that is not a plain ``nn.Linear``.
+        TypeError: a model that is not a GPT, or a vocabulary that is not a str; a layer of the blocks that is not a plain
+            ``nn.Linear`` (the message names it).
         ValueError: a vocabulary that has not one different character for each token, or a parameter that float16
             cannot hold.
     """
-    if not isinstance(vocabulary, str):
-        raise TypeError(f"vocabulary: got {type(vocabulary).__name__}, expected a str")
+    require_kind("model", model, GPT, "a GPT")
+    require_kind("vocabulary", vocabulary, str, "a str")
     if not len(vocabulary) == len(set(vocabulary)) == model.vocabulary:
         raise ValueError(
             f"vocabulary: got {len(vocabulary)} characters, {len(set(vocabulary))} of them different, "
@@ -323,7 +356,7 @@ class Encoder(_Stack):
                 raise TypeError(f"present: got {got}, expected a torch.Tensor of torch.bool")
             if present.shape != ids.shape:
                 raise ValueError(f"present: got shape {shape_of(present)}, expected {shape_of(ids)}, as ids")
-            if not present.any(-1).all():
+            if not hidden(present) and not present.any(-1).all():
                 raise ValueError("present: got a text without tokens, expected at least one in each")
             mask = present[..., None, None, :]
         return self._through(x, mask, edit)

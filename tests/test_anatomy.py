@@ -79,6 +79,22 @@ def test_frozen_weights_are_those_of_their_own_input_and_stand_still(name):
 
 
 @ALL
+def test_a_frozen_matrix_stays_when_the_layer_learns_on(name):
+    """And the values follow the layer, as the docstring says."""
+    layer = make(name)
+    A = layer.weights(X).detach().clone()
+    still = frozen(layer, X)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.add_(
+                0.1 * torch.arange(parameter.numel(), dtype=torch.float64).reshape(parameter.shape).sin()
+            )
+    close(still(Y), layer.mix(A, Y))
+    if name != "plain":
+        assert not torch.allclose(layer.weights(X), A)
+
+
+@ALL
 def test_a_transplant_takes_weights_from_one_input_and_values_from_the_other(name):
     layer = make(name)
     close(transplant(layer, X, X), layer(X))
@@ -94,6 +110,14 @@ def test_the_gap_of_a_known_function():
     one = torch.ones(1, dtype=torch.float64)
     assert linearity_gap(torch.square, one, one) == pytest.approx(0.5)
     assert linearity_gap(lambda x: 3 * x + 7, one, one) < 1e-15
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-200, 1e-160, 1.0, 1e160, 1e200, 1e300])
+def test_the_gap_has_no_unit(size):
+    one = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
+    want = linearity_gap(torch.relu, one, one.roll(1))
+    assert 0.1 < want == pytest.approx(linearity_gap(torch.relu, size * one, size * one.roll(1)), rel=1e-12)
+    assert linearity_gap(torch.neg, size * one, size * one.flip(0)) < 1e-15
 
 
 # ------------------------------------------------------------------------------------------ the Jacobian
@@ -196,6 +220,8 @@ def test_the_dynamic_fraction_has_no_unit_and_takes_every_size():
     assert 0 < want < 1
     for factor in (1e-30, 1e30):
         assert dynamic_fraction((A * factor).float()) == pytest.approx(want, rel=1e-5)
+    for factor in (1e-300, 1e-200, 1e-160, 1e160, 1e200, 1e308):
+        assert dynamic_fraction(A * factor) == pytest.approx(want, rel=1e-9)
     assert dynamic_fraction(A.half() * 300) == pytest.approx(want, rel=1e-2)
 
 
@@ -211,10 +237,36 @@ def test_the_dynamic_fraction_of_layers():
 NAN = torch.full((N, D), math.nan, dtype=torch.float64)
 LINEAR = nn.Linear(D, D).double()
 
+
+BIG = torch.full_like(X, 1.5e308)
+
+
+def nan_head():
+    layer = make("single")
+    nn.init.constant_(layer.W_V.weight, math.nan)
+    return layer
+
+
 BAD = {
     "frozen: no layer": (lambda: frozen(LINEAR, X), TypeError, "layer"),
     "frozen: NumPy": (lambda: frozen(make("multi"), X.numpy()), TypeError, "x"),
     "frozen: other length": (lambda: frozen(make("multi"), X)(X[:3]), ValueError, "A"),
+    "frozen: a class": (lambda: frozen(MultiHeadAttention, X), TypeError, "layer"),
+    "frozen: None": (lambda: frozen(None, X), TypeError, "layer"),
+    "transplant: NaN": (lambda: transplant(make("multi"), NAN, X), ValueError, "weights_from"),
+    "transplant: NaN in the values": (lambda: transplant(make("multi"), X, NAN), ValueError, "values_from"),
+    "gap: no function": (lambda: linearity_gap(3, X, Y), TypeError, "f"),
+    "gap: f of another kind": (lambda: linearity_gap(lambda x: None, X, Y), TypeError, "f"),
+    "gap: f of several shapes": (
+        lambda: linearity_gap(lambda x: x[: 1 + bool(x.any())], X, Y),
+        ValueError,
+        "f",
+    ),
+    "gap: empty": (lambda: linearity_gap(torch.abs, X[:0], Y[:0]), ValueError, "x"),
+    "gap: the sum overflows": (lambda: linearity_gap(torch.abs, BIG, BIG), ValueError, "x, y"),
+    "effective: None": (lambda: effective_matrix(None, X), TypeError, "layer"),
+    "maps: NaN": (lambda: head_maps(nan_head()), ValueError, "layer"),
+    "rank: tolerance text": (lambda: kronecker_rank(torch.eye(4), 2, "1e-6"), TypeError, "tolerance"),
     "transplant: no layer": (lambda: transplant(LINEAR, X, X), TypeError, "layer"),
     "transplant: list": (lambda: transplant(make("multi"), X, [1]), TypeError, "values_from"),
     "transplant: NumPy": (lambda: transplant(make("multi"), X.numpy(), X), TypeError, "weights_from"),

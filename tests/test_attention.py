@@ -671,6 +671,13 @@ def test_constructors_refuse(call, kind, name):
     refuses(call, kind, name)
 
 
+@pytest.mark.parametrize("layer", [MultiHeadAttention(6, 2), SingleHeadAttention(6, 3)])
+def test_sparse_tokens_and_a_switch_that_is_none_are_refused(layer):
+    x = normal(3, 6, dtype=torch.float32)
+    refuses(lambda: layer(x.to_sparse()), TypeError, "x")
+    refuses(lambda: layer(x, return_weights=x), TypeError, "return_weights")
+
+
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
 @pytest.mark.parametrize("n", [1, 3, 33, 64])
 def test_no_spoilt_token_comes_out_as_a_plausible_number(value, n):

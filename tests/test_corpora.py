@@ -33,7 +33,9 @@ def test_names_are_those_of_the_language(pools):
 
 
 def test_names_refuse_what_is_no_language_of_the_book():
-    for wrong in ("xx", "not a code", "", "root", "da", "DE", "en_GB", None, 3, ["de"]):
+    for wrong in (None, 3, ["de"], str):
+        refuses(lambda wrong=wrong: corpora.names(wrong), TypeError, "language")
+    for wrong in ("xx", "not a code", "", "root", "da", "DE", "en_GB"):
         message = refuses(lambda wrong=wrong: corpora.names(wrong), ValueError, "language")
         assert repr(wrong) in message and all(repr(code) in message for code in corpora.LANGUAGES)
 
@@ -81,6 +83,12 @@ def test_split_keeps_names_out_of_every_language(pools):
     assert again == training != other
     for wrong in (0, 1, -0.1, 2, 1e-9):
         refuses(lambda wrong=wrong: corpora.split(pools, generator(), share=wrong), ValueError, "share")
+    refuses(lambda: corpora.split(pools, generator(), share="0.1"), TypeError, "share")
+    refuses(lambda: corpora.split(pools, 0), TypeError, "generator")
+    for wrong in (None, [["a"]], {"de": "text"}, {"de": [1]}, {"de": None}):
+        refuses(lambda wrong=wrong: corpora.split(wrong, generator()), TypeError, "pools")
+    for wrong in ({}, {"de": []}):
+        refuses(lambda wrong=wrong: corpora.split(wrong, generator()), ValueError, "pools")
 
 
 def test_characters_there_and_back():
@@ -91,6 +99,14 @@ def test_characters_there_and_back():
     assert characters.decode(ids) == "bä;a"
     assert characters.encode("").shape == (0,) and characters.encode("").dtype == torch.int64
     assert "'x'" in refuses(lambda: characters.encode("axb"), ValueError, "text")
+    refuses(lambda: characters.encode(["a"]), TypeError, "text")
+    for wrong in ([0, 1], ids.double(), ids > 1, ids.numpy(), None):
+        refuses(lambda wrong=wrong: characters.decode(wrong), TypeError, "ids")
+    for wrong in (ids - 1, ids + 1, ids[None], ids[0]):
+        refuses(lambda wrong=wrong: characters.decode(wrong), ValueError, "ids")
+    assert characters.decode(ids[:0]) == ""
+    for wrong in (None, 3, [1], b"ab", [["ab"]], torch.tensor(1)):
+        refuses(lambda wrong=wrong: corpora.Characters(wrong), TypeError, "texts")
 
 
 def test_sequences_hold_names_of_one_language():
@@ -109,6 +125,12 @@ def test_sequences_hold_names_of_one_language():
     again, _ = corpora.sequences(pools, characters, 400, 24, generator())
     assert torch.equal(ids, again)
     refuses(lambda: corpora.sequences({"one": []}, characters, 4, 8, generator()), ValueError, "pools")
+    refuses(lambda: corpora.sequences({}, characters, 4, 8, generator()), ValueError, "pools")
+    refuses(lambda: corpora.sequences(pools, "abc;", 4, 8, generator()), TypeError, "characters")
+    refuses(lambda: corpora.sequences(pools, characters, 0, 8, generator()), ValueError, "samples")
+    refuses(lambda: corpora.sequences(pools, characters, 4, -3, generator()), ValueError, "n")
+    refuses(lambda: corpora.sequences(pools, characters, 4, 8.0, generator()), TypeError, "n")
+    refuses(lambda: corpora.sequences(pools, characters, 4, 8, 0), TypeError, "generator")
 
 
 def test_paraphrases_are_what_the_chapter_says():

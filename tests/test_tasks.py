@@ -1,12 +1,23 @@
-"""The tasks of Part II against what their words say."""
+"""The tasks against what their words say, and what they refuse."""
 
 import math
 
 import pytest
 import torch
-from helpers import close, refuses
+from helpers import close, normal, refuses
 
-from dynattn.tasks import languages, regressions
+from dynattn.tasks import (
+    content_or_place,
+    languages,
+    lookup,
+    question,
+    regressions,
+    rings,
+    routed,
+    routing,
+    switched,
+    two_lookups,
+)
 
 
 def random(stream=0):
@@ -67,16 +78,78 @@ def test_the_seed_decides():
         assert not torch.equal(draw(random(5)), draw(random(6)))
 
 
-BAD = {
-    f"{draw.__name__}, {name} {value}": (lambda draw=draw, sizes=sizes: draw(*sizes, random()), error, name)
-    for draw, names in ((regressions, ("samples", "n", "d")), (languages, ("samples", "n", "letters")))
-    for place, name in enumerate(names)
-    for value, error in ((0, ValueError), (2.0, TypeError))
-    for sizes in [tuple(value if i == place else 3 for i in range(3))]
-} | {
-    f"scale {scale}": (lambda scale=scale: regressions(2, 2, 2, random(), scale), ValueError, "scale")
-    for scale in (0, -1.0, math.inf, math.nan)
-}
+def test_a_routing_is_applied_in_its_own_dtype():
+    P = routing("reverse", 4)
+    for dtype in (torch.float64, torch.float32):
+        x, y = routed(P.to(dtype), 3, 2, random())
+        assert x.dtype == y.dtype == dtype and torch.equal(y, x.flip(1))
+        x, y = switched(P.to(dtype), torch.eye(4, dtype=dtype), 50, 2, random())
+        assert x.dtype == y.dtype == dtype
+        assert torch.equal(y, torch.where((x[:, 0].prod(-1) > 0)[:, None, None], x.flip(1), x))
+
+
+VALUES, WANTS = normal(3, 4, 2), torch.arange(12).reshape(3, 4) % 4
+P = routing("shift", 4)
+BAD = (
+    {
+        f"{draw.__name__}, {name} {value}": (
+            lambda draw=draw, sizes=sizes: draw(*sizes, random()),
+            error,
+            name,
+        )
+        for draw, names in ((regressions, ("samples", "n", "d")), (languages, ("samples", "n", "letters")))
+        for place, name in enumerate(names)
+        for value, error in ((0, ValueError), (2.0, TypeError))
+        for sizes in [tuple(value if i == place else 3 for i in range(3))]
+    }
+    | {
+        f"scale {scale}": (lambda scale=scale: regressions(2, 2, 2, random(), scale), ValueError, "scale")
+        for scale in (0, -1.0, math.inf, math.nan, 1e39, 1e-39)
+    }
+    | {
+        f"lookup: {place}": (lambda wants=wants: lookup(VALUES, wants, random()), kind, "wants")
+        for place, wants, kind in (
+            ("-1", WANTS - 1, ValueError),
+            ("n", WANTS + 1, ValueError),
+            ("shape", WANTS[:, :3], ValueError),
+            ("float", WANTS.double(), TypeError),
+            ("bool", WANTS > 1, TypeError),
+            ("bytes", WANTS.to(torch.uint8), TypeError),
+            ("list", WANTS.tolist(), TypeError),
+        )
+    }
+    | {
+        "lookup: one sentence": (lambda: lookup(VALUES[0], WANTS[0], random()), ValueError, "values"),
+        "lookup: NaN": (lambda: lookup(VALUES * math.nan, WANTS, random()), ValueError, "values"),
+        "lookup: d_name": (lambda: lookup(VALUES, WANTS, random(), 0), ValueError, "d_name"),
+        "lookup: generator": (lambda: lookup(VALUES, WANTS, 0), TypeError, "generator"),
+        "routing: kind": (lambda: routing("swap", 4), ValueError, "kind"),
+        "routing: kind None": (lambda: routing(None, 4), TypeError, "kind"),
+        "routed: P list": (lambda: routed(P.tolist(), 2, 2, random()), TypeError, "P"),
+        "routed: P of integers": (lambda: routed(P.int(), 2, 2, random()), TypeError, "P"),
+        "routed: P of three dimensions": (lambda: routed(P[None], 2, 2, random()), ValueError, "P"),
+        "routed: P NaN": (lambda: routed(P * math.nan, 2, 2, random()), ValueError, "P"),
+        "routed: overflow": (lambda: routed(P * 3e38, 50, 2, random()), ValueError, "P"),
+        "routed: samples": (lambda: routed(P, -1, 2, random()), ValueError, "samples"),
+        "routed: d": (lambda: routed(P, 2, 0, random()), ValueError, "d"),
+        "routed: generator": (lambda: routed(P, 2, 2, None), TypeError, "generator"),
+        "switched: d": (lambda: switched(P, P, 2, 1, random()), ValueError, "d"),
+        "switched: Q": (lambda: switched(P, P[:, :3], 2, 2, random()), ValueError, "Q"),
+        "switched: dtypes": (lambda: switched(P, P.double(), 2, 2, random()), TypeError, "Q"),
+        "rings: count": (lambda: rings(2, random(), 0), ValueError, "count"),
+        "rings: samples": (lambda: rings(0, random()), ValueError, "samples"),
+        "question: n": (lambda: question(2, 0, 3, random()), ValueError, "n"),
+        "question: classes": (lambda: question(2, 4, 0, random()), ValueError, "classes"),
+        "two_lookups: samples": (lambda: two_lookups(True, random()), TypeError, "samples"),
+        "two_lookups: generator": (lambda: two_lookups(2, torch.Generator), TypeError, "generator"),
+        "content_or_place: p": (lambda: content_or_place("0.5", 2, 4, 3, random()), TypeError, "p"),
+        "content_or_place: classes": (
+            lambda: content_or_place(0.5, 2, 4, 0, random()),
+            ValueError,
+            "classes",
+        ),
+    }
+)
 
 
 @pytest.mark.parametrize("call, kind, name", BAD.values(), ids=BAD)

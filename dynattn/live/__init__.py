@@ -11,6 +11,9 @@ import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from dynattn._checks import require_choice, require_kind
 
 SCRIPT = (Path(__file__).parent / "live.js").read_text(encoding="utf-8")
 KINDS = ("networks", "drag", "transplant", "training", "heads", "bank", "dial", "gpt", "switch")
@@ -30,6 +33,7 @@ class Live:
             the built book keeps them in a file that is loaded when the reader asks for it.
 
     Raises:
+        TypeError: an argument of another kind, or one in data that JSON does not know.
         ValueError: an unknown kind, an empty caption or alternative text, a number in data that is not finite, or a
             payload that is missing, or given to a kind that has no use for it.
     """
@@ -45,8 +49,13 @@ class Live:
         table: tuple[list, list],
         payload: bytes | None = None,
     ):
-        if kind not in KINDS:
-            raise ValueError(f"kind: got {kind!r}, expected one of {', '.join(KINDS)}")
+        require_choice("kind", kind, KINDS)
+        require_kind("data", data, dict, "a dict")
+        require_kind("caption", caption, str, "a str")
+        require_kind("alt", alt, str, "a str")
+        require_kind("still", still, Figure, "a matplotlib figure")
+        require_kind("payload", payload, (bytes, type(None)), "bytes or None")
+        _require_table(table)
         if not caption.strip() or not alt.strip():
             raise ValueError("caption, alt: got an empty text, expected a caption and what the picture shows")
         if (kind == "gpt") != bool(payload):
@@ -57,6 +66,10 @@ class Live:
             self.data = json.dumps(data, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
         except ValueError:
             raise ValueError("data: got a number that is not finite, expected finite numbers") from None
+        except (TypeError, RecursionError) as error:
+            raise TypeError(
+                f"data: got something that JSON does not know ({error}), expected lists, numbers, strings"
+            ) from None
         self.payload = payload and base64.b64encode(payload).decode()
         self.kind, self.caption, self.alt, self.table = kind, caption, alt, table
         picture = io.BytesIO()
@@ -93,3 +106,15 @@ class Live:
             "image/png": self.picture,
             "text/plain": repr(self),
         }
+
+
+def _require_table(table):
+    if not isinstance(table, (tuple, list)) or len(table) != 2:
+        raise TypeError(f"table: got {type(table).__name__}, expected (column heads, rows)")
+    columns, rows = table
+    for cells in (columns, rows, *rows) if isinstance(rows, (tuple, list)) else (columns, rows):
+        require_kind("table", cells, (tuple, list), "(column heads, rows), each a list")
+    if wrong := [row for row in rows if len(row) != len(columns)]:
+        raise ValueError(
+            f"table: got a row of {len(wrong[0])} cells, expected {len(columns)}, as column heads"
+        )
