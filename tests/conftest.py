@@ -112,7 +112,8 @@ def browser():
         browser.close()
 
 
-# One element of each look: axe takes nearly all of its time for contrasts, each from colours, size and weight alone.
+# One text of each look, and all pictures. axe takes nearly all of its time for contrasts, of which each follows from
+# colours, size and weight, and for a link from those of the text around it.
 LOOKS = """() => {
     const looks = {}, grounds = new Map();
     const ground = (node) => {
@@ -128,26 +129,23 @@ LOOKS = """() => {
     const look = (root) => root.querySelectorAll("*").forEach((node) => {
         if (node.shadowRoot) look(node.shadowRoot);
         if (![...node.childNodes].some((child) => child.nodeType == 3 && child.data.trim())) return;
-        const {color, fontSize, fontWeight, textShadow} = getComputedStyle(node);
         if (!node.checkVisibility()) return;
-        (looks[`${color} ${fontSize} ${fontWeight} ${textShadow} ${ground(node)}`] ??= []).push(node);
+        const style = ({color, fontSize, fontWeight, textShadow, textDecoration}) =>
+            `${color} ${fontSize} ${fontWeight} ${textShadow} ${textDecoration}`;
+        const link = node.closest("a");
+        const around = link ? style(getComputedStyle(link)) + style(getComputedStyle(link.parentElement)) : "";
+        looks[`${style(getComputedStyle(node))} ${ground(node)} ${around}`] ??= link ?? node;
     });
     look(document.body);
-    return Object.values(looks).map((nodes) => nodes[0]);
+    return [...Object.values(looks), ...document.querySelectorAll("img, svg, [role=img]")];
 }"""
 # What depends on the colours of a page, or on which of two drawings it shows.
-BY_COLOUR = (
-    "color-contrast",
-    "link-in-text-block",
-    "image-alt",
-    "image-redundant-alt",
-    "role-img-alt",
-    "svg-img-alt",
-)
+BY_LOOK = ("color-contrast", "link-in-text-block")
+BY_COLOUR = (*BY_LOOK, "image-alt", "image-redundant-alt", "role-img-alt", "svg-img-alt")
 
 
-def violations(tab, only: tuple[str, ...] = ()) -> list[str]:
-    """What axe finds wrong in a page, with everything unfolded: by all rules, or by those named.
+def violations(tab, colours_only: bool = False) -> list[str]:
+    """What axe finds wrong in a page, with everything unfolded; or only what the colours of a page may change.
 
     Contrast is looked at once for each look of a text; with the environment variable THOROUGH, for every text.
     """
@@ -162,22 +160,14 @@ def violations(tab, only: tuple[str, ...] = ()) -> list[str]:
     }""")
     tab.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
     thorough = bool(os.environ.get("THOROUGH"))
-    found = tab.evaluate(
-        f"""async ([only, thorough]) => {{
-            const rules = {{"label-content-name-mismatch": {{enabled: true}}}};
-            const options = {{resultTypes: ["violations"]}};
-            if (only.length) options.runOnly = only;
-            else options.rules = rules;
-            if (thorough) return [await axe.run(document, options)];
-            if (only.length) options.runOnly = only.filter((rule) => rule != "color-contrast");
-            else rules["color-contrast"] = {{enabled: false}};
-            const looks = ({LOOKS})();
-            return [await axe.run(document, options),
-                    await axe.run({{include: looks}}, {{resultTypes: ["violations"], runOnly: ["color-contrast"]}})];
-        }}""",
-        [list(only), thorough],
-    )
-    assert found[-1]["passes"], "axe ran"
+    off = {} if thorough else {rule: {"enabled": False} for rule in BY_LOOK}
+    every = {"resultTypes": ["violations"], "rules": {"label-content-name-mismatch": {"enabled": True}} | off}
+    found = [] if colours_only else [tab.evaluate("options => axe.run(document, options)", every)]
+    if colours_only or not thorough:
+        colours = {"resultTypes": ["violations"], "runOnly": list(BY_COLOUR if colours_only else BY_LOOK)}
+        context = "document" if thorough else f"{{include: ({LOOKS})()}}"
+        found.append(tab.evaluate(f"options => axe.run({context}, options)", colours))
+    assert all(result["passes"] for result in found), "axe ran"
     return [
         f"{rule['id']}: {node['html'][:160]} {node['any'][0]['message'] if node['any'] else ''}"
         for result in found

@@ -113,6 +113,8 @@ def test_a_failure_of_unknown_cause_gets_none():
 
 # -------------------------------------------------------------------------------- which .venv is the right one
 
+# Where pip is a fake, the real one need not be unpacked into each environment, which takes seconds.
+SITE = "import venv; venv.EnvBuilder._setup_pip = lambda *_: None"
 PIP = """
 import os, sys, time
 print("Collecting everything", flush=True)
@@ -138,6 +140,7 @@ def book(tmp_path):
     fake = tmp_path / "pip" / "pip"
     fake.mkdir(parents=True)
     (fake / "__init__.py").touch()
+    (fake.parent / "sitecustomize.py").write_text(SITE)
     (fake / "__main__.py").write_text(PIP)
 
     def make(root=root, does="nothing", arguments=(), start=subprocess.run):

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from bs4 import BeautifulSoup
-from conftest import BY_COLOUR, SITE, violations
+from conftest import SITE, violations
 from notebooks import pages
 
 PAGES = pages()
@@ -162,7 +162,7 @@ def test_page_in_a_browser(browser, address, page):
     )  # colours are then at once what they will be
     tab.emulate_media(color_scheme="dark")
     tab.wait_for_function("document.documentElement.dataset.theme == 'dark'")
-    assert violations(tab, BY_COLOUR) == []
+    assert violations(tab, colours_only=True) == []
     tab.context.close()
 
 
@@ -175,6 +175,10 @@ FAULTS = {
     ),
     "thin through its parent": ("<div style='opacity: .4'><p>thin</p></div>", "color-contrast"),
     "pale and small like others that are large": ("<p style='color: #888'>small</p>", "color-contrast"),
+    "a link like the words around it": (
+        "<p>word <a href='#' style='color: #222; text-decoration: none'>link</a> word and more of them</p>",
+        "link-in-text-block",
+    ),
     "a picture without words": ("<img src='data:image/gif;base64,R0lGODlhAQABAAAAACw='>", "image-alt"),
     "a button without a name": ("<button></button>", "button-name"),
 }
@@ -191,7 +195,9 @@ def test_what_is_wrong_is_found_among_much_that_is_right(browser, fault, rule):
     )
     found = {line.partition(":")[0] for line in violations(tab)}
     tab.emulate_media(color_scheme="dark")
-    found |= {line.partition(":")[0] for line in violations(tab, BY_COLOUR)} - ({"color-contrast"} - {rule})
+    found |= {line.partition(":")[0] for line in violations(tab, colours_only=True)} - (
+        {"color-contrast"} - {rule}
+    )
     assert found == {rule}
     tab.context.close()
 
