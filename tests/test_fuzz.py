@@ -45,7 +45,7 @@ from dynattn.attention import MultiHeadAttention, PlainAttention, SingleHeadAtte
 
 THOROUGH = bool(os.environ.get("THOROUGH"))
 fuzz = settings(
-    derandomize=True, deadline=None, max_examples=500 if THOROUGH else 25,
+    derandomize=True, deadline=None, max_examples=500 if THOROUGH else 12,
     phases=(Phase.explicit, Phase.generate), database=None,
 )  # fmt: skip
 
