@@ -11,11 +11,9 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 bin := .venv/bin
 code := dynattn tests tools
-# A test that is slow does not keep the others of its worker waiting.
-tests := $(bin)/python -m pytest -n 2 --dist worksteal tests
 
 .NOTPARALLEL:
-.PHONY: help env book site test serve lint format repo release claims bench clean
+.PHONY: help env book test serve lint format repo release claims bench clean
 
 help:
 	@echo "make book               build the book into _build/html, running every notebook that has changed"
@@ -50,7 +48,7 @@ format: env
 
 test: lint book
 	@echo "run the tests"
-	@$(tests)
+	@$(bin)/python -m pytest -n 2 --dist worksteal tests # a slow test does not keep its worker's others waiting
 
 serve: book
 	@$(bin)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)

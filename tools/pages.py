@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 import shutil
-import signal
 import sys
 from pathlib import Path
 
@@ -75,11 +74,4 @@ def build() -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        build()
-    except KeyboardInterrupt:
-        print("interrupted: the site is not built", file=sys.stderr)
-        sys.exit(130)
-    except OSError as error:  # a full disk, or a folder that cannot be written to
-        sys.exit(f"{error.filename}: {error.strerror}; the site is not built")
+    progress.to_its_end(build, "the site is not built")

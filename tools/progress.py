@@ -1,6 +1,8 @@
 """Long work says what it is doing: a line when it starts, one every few seconds while it goes on, one when it ends."""
 
+import signal
 import subprocess
+import sys
 import threading
 import time
 
@@ -44,3 +46,15 @@ def run(title, command, tell=None, **options):
         if process.poll() is None:
             process.terminate()
             process.wait()
+
+
+def to_its_end(work, kept):
+    """Call a tool's work. An interruption or a failing disk ends it in one line that says what is kept."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        work()
+    except KeyboardInterrupt:
+        print(f"interrupted: {kept}", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:  # a full disk, or a folder that cannot be written to
+        sys.exit(f"{error.filename}: {error.strerror}; {kept}")

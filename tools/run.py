@@ -10,7 +10,6 @@ import concurrent.futures
 import hashlib
 import json
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -160,11 +159,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        main()
-    except KeyboardInterrupt:
-        print("interrupted: what has passed is kept", file=sys.stderr)
-        sys.exit(130)
-    except OSError as error:  # a full disk, or a folder that cannot be written to
-        sys.exit(f"{error.filename}: {error.strerror}; what has passed is kept")
+    progress.to_its_end(main, "what has passed is kept")
