@@ -110,16 +110,12 @@ def require_finite_result(result, **inputs) -> None:
         )
 
 
-def require_positive_int(name: str, value) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name}: got {type(value).__name__}, expected an int")
-    if value < 1:
-        raise ValueError(f"{name}: got {value}, expected at least 1")
-
-
-def require_divisor(name: str, value: int, of: int) -> None:
-    if of % value:
-        raise ValueError(f"{name}: got {value}, expected a divisor of d_model = {of} (or give d_head)")
+def require_divisor(name: str, value: int, *, otherwise: str = "", **of: int) -> None:
+    """Refuse a value that does not divide the one number given by its name."""
+    ((whole, number),) = of.items()
+    if number % value:
+        hint = f" (or {otherwise})" if otherwise else ""
+        raise ValueError(f"{name}: got {value}, expected a divisor of {whole} = {number}{hint}")
 
 
 def require_bool(name: str, value) -> None:
@@ -257,7 +253,7 @@ def require_layer_input(layer, x, context, mask):
         raise ValueError(f"context: got {n_k} tokens, expected {n_q} as in x, for a causal layer")
     if mask is not None:
         require_mask(mask, torch.Tensor, x, (*lead, *layer._heads, n_q, n_k))
-        require_mask_rows(layer._visible(x, mask), x.dtype)  # a causal layer hides more
+        require_mask_rows(layer._added(x, context, mask), x.dtype)  # a causal layer hides more
 
 
 def require_layer_weights(layer, A, context):
@@ -309,6 +305,21 @@ def require_finite_logits(layer, x, context, q, k):
             raise ValueError("q, k: the logits overflow, expected smaller numbers")
 
 
+def require_positions(positions, d_head):
+    if positions is not None:
+        require_choice("positions", positions, ("rotary", "alibi"))
+    if positions == "rotary" and d_head % 2:
+        raise ValueError(f"d_head: got {d_head}, expected an even number for rotary positions")
+
+
+def require_first_form(layer):
+    """Refuse a layer that has more than Vaswani et al. 2017, where only that has a place."""
+    if layer.n_kv_heads != layer.n_heads:
+        raise ValueError(f"n_kv_heads: got {layer.n_kv_heads}, expected n_heads = {layer.n_heads}")
+    if layer.positions is not None:
+        raise ValueError(f"positions: got {layer.positions!r}, expected a layer without")
+
+
 def require_torch_attention(source):
     if not isinstance(source, nn.MultiheadAttention):
         raise TypeError(f"source: got {type(source).__name__}, expected torch.nn.MultiheadAttention")
@@ -316,6 +327,9 @@ def require_torch_attention(source):
         raise ValueError(
             "source: got kdim, vdim, add_bias_kv, add_zero_attn or dropout, expected none of them"
         )
+    for name, parameter in source.named_parameters():
+        if not all_finite(parameter):
+            raise ValueError(f"source: got {name} that is not finite, expected finite numbers")
 
 
 def silent(q):
@@ -404,3 +418,44 @@ def first_true(rows):
     """The index of the first True, as a number where one is enough."""
     index = np.argwhere(rows if isinstance(rows, np.ndarray) else rows.cpu().numpy())[0].tolist()
     return index[0] if len(index) == 1 else tuple(index)
+
+
+# ---- what a training step is given, and what becomes of the model
+
+
+def require_trainable(model):
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError("model: got no parameter that can be trained, expected at least one")
+    for name, parameter in model.named_parameters():
+        if parameter.dtype not in FLOATS:
+            raise TypeError(f"model: got {name} of dtype {parameter.dtype}, expected a floating-point dtype")
+    require_finite_parameters(model, 0)
+
+
+def require_finite_parameters(model, step):
+    for name, parameter in model.named_parameters():
+        if not all_finite(parameter):
+            raise ValueError(
+                f"model: got {name} that is not finite after step {step}, expected finite numbers"
+            )
+
+
+def require_pair(drawn):
+    try:
+        inputs, targets = drawn
+    except (TypeError, ValueError):
+        got = f"{len(drawn)} values" if isinstance(drawn, (tuple, list)) else type(drawn).__name__
+        raise TypeError(f"batches: got {got}, expected (inputs, targets)") from None
+    return inputs, targets
+
+
+def require_loss(value, step):
+    require_kind("loss", value, torch.Tensor, "a function that returns a torch.Tensor")
+    if value.numel() != 1 or value.dtype not in FLOATS:
+        raise ValueError(
+            f"loss: got shape {shape_of(value)} of {value.dtype}, expected one floating-point number"
+        )
+    if not value.requires_grad:
+        raise ValueError("loss: got a number without a gradient, expected one that depends on the model")
+    if not torch.isfinite(value):
+        raise ValueError(f"loss: got {value.item()} at step {step}, expected a finite number")

@@ -17,7 +17,7 @@ from dynattn._checks import (
     require_kind,
     require_number,
     require_plain,
-    require_positive_int,
+    require_sizes,
     require_tensor,
     require_tokens,
     shape_of,
@@ -201,9 +201,10 @@ def head_maps(layer) -> list[torch.Tensor]:
         maps = [layer.W_V.weight.detach()]
     else:
         require_plain(W_V=layer.W_V, W_O=layer.W_O)
-        W_V = layer.W_V.weight.detach().unflatten(0, (layer.n_heads, layer.d_head))
+        W_V = layer.W_V.weight.detach().unflatten(0, (layer.n_kv_heads, layer.d_head))
         W_O = layer.W_O.weight.detach().unflatten(1, (layer.n_heads, layer.d_head))
-        maps = [W_O[:, h] @ W_V[h] for h in range(layer.n_heads)]
+        share = layer.n_heads // layer.n_kv_heads  # so many heads have the same W_V
+        maps = [W_O[:, h] @ W_V[h // share] for h in range(layer.n_heads)]
     if not all(map(all_finite, maps)):
         raise ValueError("layer: got a head whose W_O W_V is not finite, expected finite numbers")
     return maps
@@ -235,7 +236,7 @@ def kronecker_rank(M: torch.Tensor, n: int, tolerance: float = 1e-6) -> int:
     Source: Van Loan and Pitsianis 1993.
     """
     require_tensor("M", M)
-    require_positive_int("n", n)
+    require_sizes(n=n)
     if M.dim() != 2 or M.shape[0] % n or M.shape[1] % n or M.numel() == 0:
         raise ValueError(f"M: got shape {shape_of(M)}, expected (n * d_out, n * d_in) with n = {n}")
     require_finite(M=M)

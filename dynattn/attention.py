@@ -125,9 +125,9 @@ class SingleHeadAttention(nn.Module):
     def __init__(self, d_model: int, d_head: int, d_out: int | None = None):
         super().__init__()
         d_out = d_model if d_out is None else d_out
-        for name, value in (("d_model", d_model), ("d_head", d_head), ("d_out", d_out)):
-            check.require_positive_int(name, value)
-        self.d_model, self.causal, self._heads = d_model, False, ()  # A has no dimension for heads
+        check.require_sizes(d_model=d_model, d_head=d_head, d_out=d_out)
+        self.d_model, self.causal, self.positions = d_model, False, None
+        self._heads, self._packs = (), False
         self.W_Q = nn.Linear(d_model, d_head, bias=False)
         self.W_K = nn.Linear(d_model, d_head, bias=False)
         self.W_V = nn.Linear(d_model, d_out, bias=False)
@@ -158,13 +158,13 @@ class SingleHeadAttention(nn.Module):
         return y
 
     # For the fast way, which knows only of several heads: one of them.
-    def _cut(self, y):
-        return y.unsqueeze(-3)
+    def _cut(self, q, k, v):
+        return q.unsqueeze(-3), k.unsqueeze(-3), v.unsqueeze(-3)
 
     def _join(self, heads):
         return heads.squeeze(-3)
 
-    def _visible(self, x, mask):
+    def _added(self, x, context, mask):
         return mask if mask is None or mask.dim() == 2 else mask.unsqueeze(-3)
 
 
@@ -186,34 +186,53 @@ class MultiHeadAttention(nn.Module):
         d_head: width of a head; ``d_model // n_heads`` if None, which then must divide evenly.
         bias: whether the four projections have a bias.
         causal: whether token i may look only at tokens 0..i (of itself and those before it).
+        n_kv_heads: number of heads of keys and values, a divisor of n_heads: so many queries share a key and a
+            value, and W_K and W_V are (n_kv_heads * d_head, d_model). ``n_heads`` if None.
+        positions: what A knows of the places of the tokens, counted from 0 in x and in the context. None: nothing.
+            "rotary": queries and keys are turned by angles that grow with the place (d_head must be even).
+            "alibi": the logits of head h lose 2^(-8 h / n_heads) for each token between, h from 1.
 
     Raises:
         TypeError, ValueError: a size that is not a positive int, a switch that is not a bool, ``d_model`` not
-            divisible by ``n_heads`` when d_head is None, or an input that does not fit (see :meth:`forward`).
+            divisible by ``n_heads`` when d_head is None, ``n_heads`` not by ``n_kv_heads``, a kind of positions that
+            is none of these, or an input that does not fit (see :meth:`forward`).
 
-    Source: Vaswani et al. 2017, section 3.2.2.
+    Source: Vaswani et al. 2017, section 3.2.2; Ainslie et al. 2023, section 2.2 (n_kv_heads); Su et al. 2021,
+    section 3.2.2 (rotary); Press et al. 2022, section 3 (alibi).
     """
 
     def __init__(
-        self, d_model: int, n_heads: int, d_head: int | None = None, bias: bool = True, causal: bool = False
+        self,
+        d_model: int,
+        n_heads: int,
+        d_head: int | None = None,
+        bias: bool = True,
+        causal: bool = False,
+        *,
+        n_kv_heads: int | None = None,
+        positions: str | None = None,
     ):
         super().__init__()
-        check.require_positive_int("d_model", d_model)
-        check.require_positive_int("n_heads", n_heads)
+        n_kv_heads = n_heads if n_kv_heads is None else n_kv_heads
+        check.require_sizes(d_model=d_model, n_heads=n_heads, n_kv_heads=n_kv_heads)
         if d_head is None:
-            check.require_divisor("n_heads", n_heads, d_model)
+            check.require_divisor("n_heads", n_heads, d_model=d_model, otherwise="give d_head")
             d_head = d_model // n_heads
-        check.require_positive_int("d_head", d_head)
+        check.require_sizes(d_head=d_head)
+        check.require_divisor("n_kv_heads", n_kv_heads, n_heads=n_heads)
         check.require_bool("bias", bias)
         check.require_bool("causal", causal)
-        self.d_model, self.n_heads, self.d_head, self.causal = d_model, n_heads, d_head, causal
-        self._heads = (n_heads,)
+        check.require_positions(positions, d_head)
+        self.d_model, self.n_heads, self.n_kv_heads, self.d_head = d_model, n_heads, n_kv_heads, d_head
+        self.causal, self.positions = causal, positions
+        # The heads' dimension of A; whether one product for q, k and v pays. Turned or shared, they'd be kept twice.
+        self._heads, self._packs = (n_heads,), positions is None and n_kv_heads == n_heads
         self.W_Q = nn.Linear(d_model, n_heads * d_head, bias=bias)
-        self.W_K = nn.Linear(d_model, n_heads * d_head, bias=bias)
-        self.W_V = nn.Linear(d_model, n_heads * d_head, bias=bias)
+        self.W_K = nn.Linear(d_model, n_kv_heads * d_head, bias=bias)
+        self.W_V = nn.Linear(d_model, n_kv_heads * d_head, bias=bias)
         self.W_O = nn.Linear(n_heads * d_head, d_model, bias=bias)
 
-    def forward(self, x, context=None, mask=None, return_weights: bool = False):
+    def forward(self, x, context=None, mask=None, return_weights: bool = False, edit=None):
         """Mix the tokens of ``context`` (of x itself if None) for each token of x.
 
         Args:
@@ -221,41 +240,65 @@ class MultiHeadAttention(nn.Module):
             context: (..., n_k, d_model), or None for self-attention.
             mask: as in :func:`attention`: (n_q, n_k), or with every dimension of A (..., n_heads, n_q, n_k);
                 one for each sentence, (batch, n_q, n_k), needs a head axis: ``mask[:, None]``.
-            return_weights: also return the computed weights. Without it the fused kernel of torch is used,
-                which never stores them.
+            return_weights: also return the computed weights. Without it, and without edit, the fused kernel of
+                torch is used, which never stores them.
+            edit: a function of the computed weights A that returns the weights to use in their place.
 
         Returns:
-            The output (..., n_q, d_model), or (output, A) with A (..., n_heads, n_q, n_k).
+            The output (..., n_q, d_model), or (output, A) with the A that was used, (..., n_heads, n_q, n_k).
 
         Raises:
-            TypeError, ValueError: as in :func:`attention`; a width other than d_model.
+            TypeError, ValueError: as in :func:`attention`; a width other than d_model; edit is not a function, or
+                returns weights that do not fit (the message names A).
         """
         check.require_bool("return_weights", return_weights)
         context = x if context is None else context
-        if not return_weights:
+        if edit is None and not return_weights:
             return _without_weights(self, x, context, mask)
         A = self.weights(x, context, mask)
-        return self.mix(A, context), A
+        if edit is not None:
+            check.require_callable("edit", edit, "a function of the computed weights A")
+            A = edit(A)
+        y = self.mix(A, context)
+        return (y, A) if return_weights else y
 
     def weights(self, x, context=None, mask=None):
         """The computed weights A (..., n_heads, n_q, n_k); arguments and errors as in :meth:`forward`."""
         context = x if context is None else context
         check.require_layer_input(self, x, context, mask)
-        q, k = self._cut(self.W_Q(x)), self._cut(self.W_K(context))
-        A = _weights(q, k, self._visible(x, mask))
+        q = self._heads_of(self.W_Q(x), self.n_heads)
+        k = self._heads_of(self.W_K(context), self.n_kv_heads)
+        if self.positions == "rotary":
+            q, k = _rotated(q), _rotated(k)
+        A = _weights(q, self._shared(k), self._added(x, context, mask))
         check.require_rows(A, x=x, context=context, q=q, k=k)
         return A
 
     def mix(self, A, context):
         """Apply given weights A (..., n_heads, n_q, n_k) to the values of context (..., n_k, d_model)."""
         check.require_layer_weights(self, A, context)
-        v = self._cut(self.W_V(context))
-        y = self._join(A @ v)
+        v = self._heads_of(self.W_V(context), self.n_kv_heads)
+        y = self._join(A @ self._shared(v))
         check.require_finite_result(y, A=A, context=context)
         return y
 
-    def _visible(self, x, mask):
-        """The mask, with the causal one if the layer has it."""
+    def _heads_of(self, y, n_heads):
+        """(..., n, n_heads * d_head) -> (..., n_heads, n, d_head): heads are cut from the projections."""
+        return y.unflatten(-1, (n_heads, self.d_head)).transpose(-2, -3)
+
+    def _join(self, heads):
+        return self.W_O(heads.transpose(-2, -3).flatten(-2))
+
+    def _shared(self, y):
+        """Keys or values (..., n_kv_heads, n, d_head), each as often as queries share it."""
+        share = self.n_heads // self.n_kv_heads
+        return y if share == 1 else y.repeat_interleave(share, dim=-3)
+
+    def _added(self, x, context, mask):
+        """The mask, joined with what else is added to the logits: alibi's bias, -inf where a causal layer may not look."""
+        if self.positions == "alibi":
+            bias = _alibi(self.n_heads, x, context)
+            mask = bias if mask is None else bias + _additive(mask, bias.dtype)
         if not self.causal:
             return mask
         n = x.shape[-2]
@@ -264,12 +307,9 @@ class MultiHeadAttention(nn.Module):
             return causal
         return mask & causal if mask.dtype == torch.bool else mask.masked_fill(~causal, -torch.inf)
 
-    # (..., n, n_heads * d_head) -> (..., n_heads, n, d_head): heads are cut from the projections.
-    def _cut(self, y):
-        return y.unflatten(-1, (self.n_heads, self.d_head)).transpose(-2, -3)
-
-    def _join(self, heads):
-        return self.W_O(heads.transpose(-2, -3).flatten(-2))
+    def _cut(self, q, k, v):  # for the fast way
+        q, k, v = map(self._heads_of, (q, k, v), (self.n_heads, self.n_kv_heads, self.n_kv_heads))
+        return (_rotated(q), _rotated(k), v) if self.positions == "rotary" else (q, k, v)
 
     @classmethod
     def from_torch(cls, source: nn.MultiheadAttention) -> "MultiHeadAttention":
@@ -282,7 +322,7 @@ class MultiHeadAttention(nn.Module):
         Raises:
             TypeError: source is not an ``nn.MultiheadAttention``.
             ValueError: it has key or value widths of its own, extra bias tokens (add_bias_kv, add_zero_attn),
-                or dropout, none of which this layer has.
+                or dropout, none of which this layer has; or a parameter that is not finite.
         """
         check.require_torch_attention(source)
         bias = source.in_proj_bias is not None
@@ -305,9 +345,10 @@ class MultiHeadAttention(nn.Module):
 
         Raises:
             TypeError: a projection that is not a plain ``nn.Linear``, whose weight does not say what it does.
-            ValueError: n_heads * d_head is not d_model.
+            ValueError: n_heads * d_head is not d_model; or n_kv_heads or positions, which torch's layer has not.
         """
         check.require_plain(W_Q=self.W_Q, W_K=self.W_K, W_V=self.W_V, W_O=self.W_O)
+        check.require_first_form(self)
         if self.n_heads * self.d_head != self.d_model:
             width = self.n_heads * self.d_head
             raise ValueError(f"d_head: got n_heads * d_head = {width}, expected d_model = {self.d_model}")
@@ -324,29 +365,52 @@ class MultiHeadAttention(nn.Module):
         return layer.train(self.training)
 
 
+# --------------------------------------------------------- positions in A itself: what a layer's ``positions`` does
+
+
+def _rotated(y, base=10_000):
+    """Queries or keys (..., n, d), turned: numbers i and i + d/2 of token t, as a point of a plane, by t / base^(2i/d).
+
+    The product of two that were turned depends on the difference of their places alone.
+    """
+    n, d = y.shape[-2:]
+    wide = {"device": y.device, "dtype": torch.promote_types(y.dtype, torch.float32)}
+    angles = torch.arange(n, **wide)[:, None] / base ** (torch.arange(0, d, 2, **wide) / d)
+    cos, sin = angles.cos(), angles.sin()
+    first, second = y.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], -1).to(y.dtype)
+
+
+def _alibi(n_heads, x, context):
+    """A bias for the logits (n_heads, n_q, n_k): the distance between two tokens, times each head's own slope, negative."""
+    wide = {"device": x.device, "dtype": torch.promote_types(x.dtype, torch.float32)}
+    slopes = 2 ** (-8 / n_heads * torch.arange(1, n_heads + 1, **wide))
+    here, there = torch.arange(x.shape[-2], **wide), torch.arange(context.shape[-2], **wide)
+    return -slopes[:, None, None] * (here[:, None] - there).abs()
+
+
 # ----------------------------------------------------------- the fast way: the same output, and A is never stored
 
 
 def _without_weights(layer, x, context, mask):
     """A layer's output by torch's fused kernel."""
     check.require_layer_input(layer, x, context, mask)
-    q, k, v = map(layer._cut, _projected(layer, x, context))
-    check.require_finite_logits(
-        layer, x, context, q, k
-    )  # the kernel would make zeros of others, without a word
-    causal = layer.causal and mask is None
-    y = layer._join(_fused(q, k, v, None if causal else layer._visible(x, mask), causal))
+    q, k, v = layer._cut(*_projected(layer, x, context))
+    # The kernel would make zeros of others, without a word.
+    check.require_finite_logits(layer, x, context, q, k)
+    causal = layer.causal and mask is None and layer.positions != "alibi"
+    y = layer._join(_fused(q, k, v, None if causal else layer._added(x, context, mask), causal))
     check.require_finite_result(y, x=x, context=context)
     return y
 
 
 def _projected(layer, x, context):
-    """Queries, keys and values; those of several heads by one product in place of three, which reads x once.
+    """Queries, keys and values; where it pays by one product in place of three, which reads x once.
 
     But a hook, or a module put in the place of a plain projection, does its work only where the module is called.
     """
     projections = layer.W_Q, layer.W_K, layer.W_V
-    if layer._heads and context is x and all(map(check.is_plain, projections)):
+    if layer._packs and context is x and all(map(check.is_plain, projections)):
         return F.linear(x, *_packed(*projections)).split([len(W.weight) for W in projections], -1)
     return layer.W_Q(x), layer.W_K(context), layer.W_V(context)
 
@@ -361,7 +425,7 @@ def _packed(*projections):
 
 
 def _fused(q, k, v, mask=None, causal=False):
-    """softmax(q k^T / sqrt(d_k) + mask) v for each head, (..., n_heads, n, d) each.
+    """softmax(q k^T / sqrt(d_k) + mask) v for each head, (..., n_heads, n, d) each, or (..., n_kv_heads, n, d) k and v.
 
     The kernel wants exactly one dimension before the heads; with others torch falls back to a slower way that
     stores the weights.
@@ -370,7 +434,10 @@ def _fused(q, k, v, mask=None, causal=False):
     q, k, v = (t.expand(*lead, *t.shape[-3:]).flatten(0, -4) if lead else t[None] for t in (q, k, v))
     if mask is not None:
         mask = mask if mask.dtype == torch.bool else mask.to(q.dtype)
-        if mask.dim() > 2:
-            mask = mask.expand(*lead, *mask.shape[-3:]).flatten(0, -4) if lead else mask[None]
-    y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+        if mask.dim() > 3:
+            mask = mask.expand(*lead, *mask.shape[-3:]).flatten(0, -4)
+        elif mask.dim() == 3:  # for each head, the same for all inputs
+            mask = mask[None]
+    grouped = k.shape[-3] != q.shape[-3]
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
     return y.reshape(*lead, *y.shape[1:])

@@ -31,7 +31,7 @@ from dynattn._checks import (
     require_choice,
     require_finite_result,
     require_matrices,
-    require_positive_int,
+    require_sizes,
     require_squares,
     require_tokens,
 )
@@ -40,8 +40,7 @@ from dynattn._checks import (
 class _Mixer(nn.Module):
     def __init__(self, n: int, d_model: int, d_out: int):
         super().__init__()
-        for name, value in (("n", n), ("d_model", d_model), ("d_out", d_out)):
-            require_positive_int(name, value)
+        require_sizes(n=n, d_model=d_model, d_out=d_out)
         self.n, self.d_model = n, d_model
         self.W_V = nn.Linear(d_model, d_out, bias=False)
 
@@ -81,7 +80,7 @@ class NoMixing(_GivenMatrix):
     """Every token keeps to itself: the matrix is the identity. Learned: W_V (d_out, d_model)."""
 
     def __init__(self, n: int, d_model: int, d_out: int):
-        require_positive_int("n", n)
+        require_sizes(n=n)
         super().__init__(n, d_model, d_out, torch.eye(n))
 
 
@@ -89,7 +88,7 @@ class UniformMixing(_GivenMatrix):
     """Every token takes the mean of all: the matrix is 1/n everywhere. Learned: W_V (d_out, d_model)."""
 
     def __init__(self, n: int, d_model: int, d_out: int):
-        require_positive_int("n", n)
+        require_sizes(n=n)
         super().__init__(n, d_model, d_out, torch.full((n, n), 1 / n))
 
 
@@ -100,7 +99,7 @@ class RandomMixing(_GivenMatrix):
     """
 
     def __init__(self, n: int, d_model: int, d_out: int):
-        require_positive_int("n", n)
+        require_sizes(n=n)
         super().__init__(n, d_model, d_out, (2 * torch.randn(n, n)).softmax(-1))
 
 
@@ -148,7 +147,7 @@ class DynamicConvolution(_Mixer):
     def __init__(self, n: int, d_model: int, d_out: int, reach: int | None = None):
         super().__init__(n, d_model, d_out)
         reach = max(1, n - 1) if reach is None else reach
-        require_positive_int("reach", reach)
+        require_sizes(reach=reach)
         self.kernel = nn.Linear(d_model, 2 * reach + 1)
         offset = (
             torch.arange(n) - torch.arange(n)[:, None] + reach
@@ -176,7 +175,7 @@ class DenseSynthesizer(_Mixer):
 
     def __init__(self, n: int, d_model: int, d_out: int, width: int = 32):
         super().__init__(n, d_model, d_out)
-        require_positive_int("width", width)
+        require_sizes(width=width)
         self.W_places = nn.Parameter(torch.randn(n, d_model) / d_model**0.5)
         self.rows = nn.Sequential(nn.Linear(d_model, width), nn.ReLU(), nn.Linear(width, n))
 
@@ -206,7 +205,7 @@ class Attention(_Mixer):
 
     def __init__(self, n: int, d_model: int, d_out: int, d_head: int = 8, places: str = "none"):
         super().__init__(n, d_model, d_out)
-        require_positive_int("d_head", d_head)
+        require_sizes(d_head=d_head)
         require_choice("places", places, ("none", "beside", "features", "bias"))
         self.d_head, self.places = d_head, places
         width = d_model + n if places == "beside" else d_model
@@ -250,14 +249,7 @@ class MLPMixer(nn.Module):
 
     def __init__(self, n: int, d_model: int, d_out: int, width: int = 32, blocks: int = 2):
         super().__init__()
-        for name, value in (
-            ("n", n),
-            ("d_model", d_model),
-            ("d_out", d_out),
-            ("width", width),
-            ("blocks", blocks),
-        ):
-            require_positive_int(name, value)
+        require_sizes(n=n, d_model=d_model, d_out=d_out, width=width, blocks=blocks)
         self.n, self.d_model = n, d_model
         self.enter = nn.Linear(d_model, width)
         self.blocks = nn.Sequential(*(_MixerBlock(n, width) for _ in range(blocks)))

@@ -7,7 +7,7 @@ from dynattn._checks import (
     require_finite,
     require_finite_result,
     require_matrices,
-    require_positive_int,
+    require_sizes,
     require_tensor,
     require_tokens,
     shape_of,
@@ -32,7 +32,7 @@ class TokenMixer(nn.Module):
 
     def __init__(self, n: int):
         super().__init__()
-        require_positive_int("n", n)
+        require_sizes(n=n)
         self.W = nn.Parameter(torch.randn(n, n) / n**0.5)
 
     def weights(self, x: torch.Tensor) -> torch.Tensor:

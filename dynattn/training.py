@@ -7,14 +7,15 @@ from torch import nn
 from tqdm import tqdm
 
 from dynattn._checks import (
-    FLOATS,
-    all_finite,
     require_callable,
     require_finite,
+    require_finite_parameters,
     require_int,
     require_kind,
+    require_loss,
     require_number,
-    shape_of,
+    require_pair,
+    require_trainable,
 )
 
 
@@ -64,7 +65,7 @@ def fit(
     if watch is not None:
         require_callable("watch", watch, "a function of a step's number, or None")
     require_kind("label", label, str, "a str")
-    _require_trainable(model)
+    require_trainable(model)
     generator = torch.Generator().manual_seed(int(seed))
     # fused: one pass over all parameters, which for small models is a tenth of the whole time
     optimizer = torch.optim.AdamW(
@@ -76,59 +77,20 @@ def fit(
     )
     history = []
     for step in tqdm(range(1, steps + 1), desc=label, leave=False):
-        inputs, targets = _pair(batches(generator))
+        inputs, targets = require_pair(batches(generator))
         value = loss(model(inputs), targets)
-        _require_loss(value, step)
+        require_loss(value, step)
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
         schedule.step()
         # The loss tells of most that goes wrong, one step later. This finds the rest, now and then and at the end.
         if step % 16 == 0 or step == steps:
-            _require_finite_parameters(model, step)
+            require_finite_parameters(model, step)
         history.append(value.item())
         if watch:
             watch(step)
     return history
-
-
-def _require_trainable(model):
-    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not learned:
-        raise ValueError("model: got no parameter that can be trained, expected at least one")
-    for name, parameter in model.named_parameters():
-        if parameter.dtype not in FLOATS:
-            raise TypeError(f"model: got {name} of dtype {parameter.dtype}, expected a floating-point dtype")
-    _require_finite_parameters(model, 0)
-
-
-def _require_finite_parameters(model, step):
-    for name, parameter in model.named_parameters():
-        if not all_finite(parameter):
-            raise ValueError(
-                f"model: got {name} that is not finite after step {step}, expected finite numbers"
-            )
-
-
-def _pair(drawn):
-    try:
-        inputs, targets = drawn
-    except (TypeError, ValueError):
-        got = f"{len(drawn)} values" if isinstance(drawn, (tuple, list)) else type(drawn).__name__
-        raise TypeError(f"batches: got {got}, expected (inputs, targets)") from None
-    return inputs, targets
-
-
-def _require_loss(value, step):
-    require_kind("loss", value, torch.Tensor, "a function that returns a torch.Tensor")
-    if value.numel() != 1 or value.dtype not in FLOATS:
-        raise ValueError(
-            f"loss: got shape {shape_of(value)} of {value.dtype}, expected one floating-point number"
-        )
-    if not value.requires_grad:
-        raise ValueError("loss: got a number without a gradient, expected one that depends on the model")
-    if not torch.isfinite(value):
-        raise ValueError(f"loss: got {value.item()} at step {step}, expected a finite number")
 
 
 def minibatches(inputs, targets, size: int) -> Callable[[torch.Generator], tuple]:

@@ -12,13 +12,15 @@ from dynattn._checks import (
     hidden,
     require_bool,
     require_callable,
+    require_choice,
     require_finite_result,
+    require_first_form,
     require_generator,
     require_indices,
     require_kind,
     require_number,
     require_plain,
-    require_positive_int,
+    require_sizes,
     require_squares,
     require_tensor,
     require_tokens,
@@ -41,6 +43,7 @@ class Block(nn.Module):
         causal: whether token i may look only at tokens 0..i.
         norm_first: LayerNorm before each half (True) or after each sum (False).
         eps: what LayerNorm adds to the variance.
+        n_kv_heads, positions: as in :class:`~dynattn.attention.MultiHeadAttention`.
 
     Raises:
         TypeError, ValueError: as :class:`~dynattn.attention.MultiHeadAttention`; eps is not a finite number above 0.
@@ -57,13 +60,17 @@ class Block(nn.Module):
         causal: bool = False,
         norm_first: bool = True,
         eps: float = 1e-5,
+        n_kv_heads: int | None = None,
+        positions: str | None = None,
     ):
         super().__init__()
         require_bool("norm_first", norm_first)
         self.norm_first = norm_first
-        self.attention = MultiHeadAttention(d_model, n_heads, causal=causal)
+        self.attention = MultiHeadAttention(
+            d_model, n_heads, causal=causal, n_kv_heads=n_kv_heads, positions=positions
+        )
         d_mlp = 4 * d_model if d_mlp is None else d_mlp
-        require_positive_int("d_mlp", d_mlp)
+        require_sizes(d_mlp=d_mlp)
         require_number("eps", eps, above=0)
         self.mlp = nn.Sequential(nn.Linear(d_model, d_mlp), nn.GELU(), nn.Linear(d_mlp, d_model))
         self.norm_attention = nn.LayerNorm(d_model, eps=eps)
@@ -78,45 +85,33 @@ class Block(nn.Module):
             edit: a function of the computed weights A (..., n_heads, n, n) that returns the weights to use.
 
         Raises:
-            TypeError, ValueError: as :class:`~dynattn.attention.MultiHeadAttention`; edit is not a function, or returns
-                weights that do not fit (the message names A).
+            TypeError, ValueError: as :class:`~dynattn.attention.MultiHeadAttention`.
         """
         require_tokens("x", x, width=self.attention.d_model, like=first_parameter(self))
         require_squares(x, x=x)
-        if edit is not None:
-            require_callable("edit", edit, "a function of the computed weights A")
         y = self._halves(x, mask, edit)
         require_finite_result(y, x=x)
         return y
 
     def _halves(self, x, mask, edit):
         if self.norm_first:
-            x = x + self._mixed(self.norm_attention(x), mask, edit)
+            x = x + self.attention(self.norm_attention(x), mask=mask, edit=edit)
             return x + self.mlp(self.norm_mlp(x))
-        x = self.norm_attention(x + self._mixed(x, mask, edit))
+        x = self.norm_attention(x + self.attention(x, mask=mask, edit=edit))
         return self.norm_mlp(x + self.mlp(x))
-
-    def _mixed(self, x, mask, edit):
-        if edit is None:
-            return self.attention(x, mask=mask)
-        return self.attention.mix(edit(self.attention.weights(x, mask=mask)), x)
 
 
 class _Stack(nn.Module):
     """What :class:`GPT` and :class:`Encoder` share: features for tokens and places, and blocks one on the other."""
 
-    def __init__(self, vocabulary, context, d_model, n_heads, n_layers, d_mlp, **block):
+    def __init__(self, vocabulary, context, d_model, n_heads, n_layers, d_mlp, positions="absolute", **block):
         super().__init__()
-        for name, value in {
-            "vocabulary": vocabulary,
-            "context": context,
-            "d_model": d_model,
-            "n_layers": n_layers,
-        }.items():
-            require_positive_int(name, value)
+        require_sizes(vocabulary=vocabulary, context=context, d_model=d_model, n_layers=n_layers)
+        require_choice("positions", positions, ("absolute", "rotary", "alibi"))
         self.vocabulary, self.context = vocabulary, context
         self.tokens = nn.Embedding(vocabulary, d_model)
-        self.places = nn.Embedding(context, d_model)
+        self.places = nn.Embedding(context, d_model) if positions == "absolute" else None
+        block["positions"] = None if positions == "absolute" else positions
         self.blocks = nn.ModuleList(Block(d_model, n_heads, d_mlp, **block) for _ in range(n_layers))
 
     def weights(self, ids: torch.Tensor, **present) -> torch.Tensor:
@@ -151,7 +146,8 @@ class _Stack(nn.Module):
 
     def _features(self, ids):
         self._require_ids(ids)
-        return self.tokens(ids) + self.places(torch.arange(ids.shape[-1], device=ids.device))
+        x = self.tokens(ids)
+        return x if self.places is None else x + self.places(torch.arange(ids.shape[-1], device=ids.device))
 
     def _through(self, x, mask, edit):
         if edit is not None:
@@ -164,16 +160,21 @@ class _Stack(nn.Module):
 class GPT(_Stack):
     """A decoder-only Transformer: from the tokens so far, a score for each token that could come next.
 
-    Learned features for the token and for its place are added; then ``n_layers`` causal blocks, a LayerNorm,
+    Learned features for the token, and for its place, are added; then ``n_layers`` causal blocks, a LayerNorm,
     and a readout that shares its matrix with the tokens' features.
 
     Args:
         vocabulary: number of different tokens.
         context: the most tokens that it can look at.
         d_model, n_heads, n_layers: its sizes; d_mlp is ``4 * d_model`` if None.
+        positions: how it knows of places. "absolute": by learned features, one set for each place. "rotary" or
+            "alibi": in each A itself, by differences of places, as in :class:`~dynattn.attention.MultiHeadAttention`;
+            nothing is learned for them.
+        n_kv_heads: as there.
 
     Raises:
-        TypeError, ValueError: a size that is not a positive int, or heads that don't divide d_model.
+        TypeError, ValueError: a size that is not a positive int, heads that don't divide d_model, or positions of
+            another kind.
 
     The starting numbers are GPT-2's, 0.02 at its width of 768, times sqrt(768 / d_model): a sum of d_model random
     products grows with the root of d_model, so that logits and tokens start equally large at every width.
@@ -189,8 +190,21 @@ class GPT(_Stack):
         n_heads: int,
         n_layers: int,
         d_mlp: int | None = None,
+        *,
+        positions: str = "absolute",
+        n_kv_heads: int | None = None,
     ):
-        super().__init__(vocabulary, context, d_model, n_heads, n_layers, d_mlp, causal=True)
+        super().__init__(
+            vocabulary,
+            context,
+            d_model,
+            n_heads,
+            n_layers,
+            d_mlp,
+            positions,
+            n_kv_heads=n_kv_heads,
+            causal=True,
+        )
         self.norm = nn.LayerNorm(d_model)
         std = 0.02 * math.sqrt(768 / d_model)
         for module in self.modules():
@@ -240,7 +254,7 @@ class GPT(_Stack):
             TypeError, ValueError: steps is not an int of at least 1; a temperature that is not a finite number above 0,
                 or is so near to it that the scores overflow; ids that are not integers (batch, n) of the vocabulary.
         """
-        require_positive_int("steps", steps)
+        require_sizes(steps=steps)
         require_number("temperature", temperature, above=0)
         require_indices("ids", ids, below=self.vocabulary, of=", the vocabulary")
         if ids.dim() != 2 or ids.numel() == 0:
@@ -275,7 +289,7 @@ def export(model: GPT, vocabulary: str) -> tuple[dict, bytes]:
         TypeError: a model that is not a GPT, or a vocabulary that is not a str; a layer of the blocks that is not a plain
             ``nn.Linear`` (the message names it).
         ValueError: a vocabulary that has not one different character for each token, or a parameter that float16
-            cannot hold.
+            cannot hold; or a model with n_kv_heads or with positions that are not absolute, which the figure has not.
     """
     require_kind("model", model, GPT, "a GPT")
     require_kind("vocabulary", vocabulary, str, "a str")
@@ -285,6 +299,7 @@ def export(model: GPT, vocabulary: str) -> tuple[dict, bytes]:
             f"expected {model.vocabulary}, one for each token"
         )
     for layer, block in enumerate(model.blocks):
+        require_first_form(block.attention)
         for name in ("attention.W_Q", "attention.W_K", "attention.W_V", "attention.W_O", "mlp.0", "mlp.2"):
             require_plain(type, **{f"blocks.{layer}.{name}": block.get_submodule(name)})
     parts = {name: parameter.detach().cpu().half() for name, parameter in model.named_parameters()}

@@ -36,30 +36,48 @@ from dynattn.attention import MultiHeadAttention, SingleHeadAttention
 from dynattn.transformer import GPT, export
 
 BATCH, D_MODEL, N_HEADS = 8, 256, 8
+KINDS = {"rotary": {"positions": "rotary"}, "alibi": {"positions": "alibi"}, "grouped": {"n_kv_heads": 2}}
 SMALL_GPT = {"vocabulary": 80, "context": 128, "d_model": 128, "n_heads": 4, "n_layers": 4}
 GPT_BATCH = 32
 FRAME = 1000 / 60  # milliseconds
 
 
 class Bare(nn.Module):
-    """The reference: projections, ``F.scaled_dot_product_attention`` and nothing else."""
+    """The reference: projections, positions if there are any, ``F.scaled_dot_product_attention`` and nothing else."""
 
-    def __init__(self, layer, n_heads: int, causal: bool):
+    def __init__(self, layer, d_head: int, causal: bool):
         super().__init__()
-        self.layer, self.n_heads, self.causal = layer, n_heads, causal
+        self.layer, self.d_head, self.causal = layer, d_head, causal
+        self.grouped = len(layer.W_K.weight) != len(layer.W_Q.weight)
 
     def forward(self, x):
         batch, n, d_model = x.shape
         q, k, v = (
-            W(x).view(batch, n, self.n_heads, -1).transpose(1, 2)
+            W(x).view(batch, n, -1, self.d_head).transpose(1, 2)
             for W in (self.layer.W_Q, self.layer.W_K, self.layer.W_V)
         )
-        y = (
-            F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-            .transpose(1, 2)
-            .reshape(batch, n, -1)
-        )
+        bias = None
+        if self.layer.positions == "rotary":
+            frequencies = 10_000.0 ** -(torch.arange(0, self.d_head, 2) / self.d_head)
+            angles = torch.arange(n)[:, None] * frequencies
+            cos, sin = torch.cat([angles, angles], -1).cos(), torch.cat([angles, angles], -1).sin()
+            q, k = q * cos + turned(q) * sin, k * cos + turned(k) * sin
+        if self.layer.positions == "alibi":
+            place = torch.arange(n, dtype=x.dtype)
+            slopes = 2.0 ** -(8 / N_HEADS * torch.arange(1, N_HEADS + 1))
+            bias = -slopes[:, None, None] * (place[:, None] - place).abs()
+            if self.causal:
+                bias = bias.masked_fill(torch.ones(n, n, dtype=torch.bool).triu(1), -torch.inf)
+            bias = bias[None]  # else it is not the fused kernel that computes
+        causal = self.causal and bias is None
+        y = F.scaled_dot_product_attention(q, k, v, bias, is_causal=causal, enable_gqa=self.grouped)
+        y = y.transpose(1, 2).reshape(batch, n, -1)
         return self.layer.W_O(y) if hasattr(self.layer, "W_O") else y
+
+
+def turned(y):
+    first, second = y.chunk(2, -1)
+    return torch.cat([-second, first], -1)
 
 
 class PlainBlock(nn.Module):
@@ -126,7 +144,7 @@ def variants(n: int, causal: bool) -> dict:
         ]
 
     found = {
-        "bare SDPA": (Bare(ours, N_HEADS, causal), "bare SDPA"),
+        "bare SDPA": (Bare(ours, D_MODEL // N_HEADS, causal), "bare SDPA"),
         "MultiHeadAttention": (ours, "bare SDPA"),
         "nn.MultiheadAttention": (lambda x: torch_layer(x, need_weights=False), "bare SDPA"),
         "MultiHeadAttention, A returned": (lambda x: ours(x, return_weights=True)[0], "bare SDPA"),
@@ -137,8 +155,12 @@ def variants(n: int, causal: bool) -> dict:
     }
     if not causal:
         single = SingleHeadAttention(D_MODEL, D_MODEL)
-        found["bare SDPA, one head"] = (Bare(single, 1, False), "bare SDPA, one head")
+        found["bare SDPA, one head"] = (Bare(single, D_MODEL, False), "bare SDPA, one head")
         found["SingleHeadAttention"] = (single, "bare SDPA, one head")
+    for kind, options in KINDS.items():
+        layer = MultiHeadAttention(D_MODEL, N_HEADS, causal=causal, **options)
+        found[f"bare SDPA, {kind}"] = (Bare(layer, D_MODEL // N_HEADS, causal), f"bare SDPA, {kind}")
+        found[f"MultiHeadAttention, {kind}"] = (layer, f"bare SDPA, {kind}")
     return found
 
 
@@ -181,7 +203,8 @@ def measure(n: int, causal: bool, threads: int, rounds: int) -> tuple[dict, dict
     torch.set_num_threads(threads)
     found = variants(n, causal)
     x = torch.randn(BATCH, n, D_MODEL)
-    for f, _ in found.values():
+    for f, reference in found.values():
+        torch.testing.assert_close(f(x), found[reference][0](x), rtol=1e-3, atol=1e-4)
         step(f, x)
     memory = {name: peak(f, x) for name, (f, _) in found.items()}
     seconds = {name: [] for name in found}
@@ -265,6 +288,9 @@ def report_layers(options) -> None:
                     if name in table:
                         note(f"{name}: time", table[name][0])
                         note(f"{name}: memory", table[name][3])
+                for kind in KINDS:
+                    note(f"{kind}: time", table[f"MultiHeadAttention, {kind}"][0])
+                    note(f"{kind}: memory", table[f"MultiHeadAttention, {kind}"][3])
                 sys.stdout.flush()
         sizes = ", ".join(f"{k}={v}" for k, v in SMALL_GPT.items())
         print(f"GPT({sizes}), batch {GPT_BATCH}, {threads} thread(s), to the plain one: time (quartiles)")
@@ -279,6 +305,7 @@ def report_layers(options) -> None:
         ("MultiHeadAttention: memory", "1.10 of bare SDPA"),
         ("SingleHeadAttention: time", "1.10 of bare SDPA"),
         ("SingleHeadAttention: memory", "1.10 of bare SDPA"),
+        *((f"{kind}: {what}", "1.05 of its own bare form") for kind in KINDS for what in ("time", "memory")),
         ("GPT: forward and backward", "1.02 of the plain GPT"),
         ("GPT: a training step", "1.02 of the plain GPT"),
     ):

@@ -152,12 +152,14 @@ CALLS = {
     "attention.PlainAttention.weights": {"x": X},
     "attention.PlainAttention.mix": {"A": A, "x": X},
     "attention.SingleHeadAttention": (SingleHeadAttention, {"d_model": D, "d_head": 3, "d_out": 4}),
-    "attention.SingleHeadAttention.forward": QKV,
+    "attention.SingleHeadAttention.forward": QKV | {"return_weights": True},
     "attention.SingleHeadAttention.weights": QKV,
     "attention.SingleHeadAttention.mix": {"A": A, "context": X},
     "attention.MultiHeadAttention": (
-        MultiHeadAttention, {"d_model": D, "n_heads": 3, "d_head": 2, "bias": True, "causal": False}),
-    "attention.MultiHeadAttention.forward": QKV,
+        MultiHeadAttention, {
+            "d_model": D, "n_heads": 4, "d_head": 2, "bias": True, "causal": False, "n_kv_heads": 2,
+            "positions": "rotary"}),
+    "attention.MultiHeadAttention.forward": QKV | {"return_weights": True, "edit": lambda A: A},
     "attention.MultiHeadAttention.weights": QKV,
     "attention.MultiHeadAttention.mix": {"A": A_HEADS, "context": X},
     "attention.MultiHeadAttention.from_torch": {"source": seeded(lambda: nn.MultiheadAttention(D, 3))},
@@ -212,10 +214,12 @@ CALLS = {
     "pretrained.sentence_vectors": (pretrained.sentence_vectors, {
         "encoder": seeded(LAYERS["transformer.Encoder"]), "ids": IDS, "present": PRESENT, "edit": keep}),
     "transformer.Block": (transformer.Block, {
-        "d_model": D, "n_heads": 3, "d_mlp": 4, "causal": False, "norm_first": True, "eps": 1e-5}),
+        "d_model": D, "n_heads": 3, "d_mlp": 4, "causal": False, "norm_first": True, "eps": 1e-5, "n_kv_heads": 1,
+        "positions": "alibi"}),
     "transformer.Block.forward": {"x": X, "mask": MASK, "edit": lambda A: A},
     "transformer.GPT": (transformer.GPT, {
-        "vocabulary": 5, "context": 4, "d_model": D, "n_heads": 3, "n_layers": 2, "d_mlp": 4}),
+        "vocabulary": 5, "context": 4, "d_model": D, "n_heads": 3, "n_layers": 2, "d_mlp": 4, "positions": "alibi",
+        "n_kv_heads": 1}),
     "transformer.GPT.forward": {"ids": IDS, "edit": keep},
     "transformer.GPT.weights": {"ids": IDS},
     "transformer.GPT.mix": {"A": normal(2, 2, 3, 8, 8, dtype=torch.float32).softmax(-1), "ids": IDS},
@@ -273,7 +277,7 @@ CALLS = {name: (method(name), call) if isinstance(call, dict) else call for name
 # Some functions pass on what a layer, or a function that they were given, says of its own arguments.
 INNER = {
     "anatomy.": {"x", "context", "A", "q", "k", "W_V", "W_O"},
-    "attention.": {"q", "k"},
+    "attention.": {"q", "k", "A"},
     "mixers.": set(),
     "pretrained.sentence_vectors": {"A", "x"},
     "transformer.": {"A", "q", "k", "x", "context"},

@@ -20,6 +20,8 @@ LAYERS = {
     "SingleHeadAttention": lambda: SingleHeadAttention(D, 4),
     "MultiHeadAttention": lambda: MultiHeadAttention(D, 2),
     "MultiHeadAttention, causal": lambda: MultiHeadAttention(D, 2, causal=True),
+    "MultiHeadAttention, rotary": lambda: MultiHeadAttention(D, 2, positions="rotary"),
+    "MultiHeadAttention, alibi": lambda: MultiHeadAttention(D, 2, positions="alibi", n_kv_heads=1),
     "TokenMixer": lambda: TokenMixer(N),
     "StaticMixing": lambda: mixers.StaticMixing(N, D, D),
     "DenseSynthesizer": lambda: mixers.DenseSynthesizer(N, D, D, 4),
@@ -29,6 +31,7 @@ LAYERS = {
 }
 MODELS = {
     "GPT": lambda: GPT(7, N, D, 2, 2),
+    "GPT, rotary": lambda: GPT(7, N, D, 2, 2, positions="rotary", n_kv_heads=1),
     "Encoder": lambda: Encoder(7, N, D, 2, 2),
 }
 
