@@ -253,7 +253,8 @@ def require_layer_input(layer, x, context, mask):
         raise ValueError(f"context: got {n_k} tokens, expected {n_q} as in x, for a causal layer")
     if mask is not None:
         require_mask(mask, torch.Tensor, x, (*lead, *layer._heads, n_q, n_k))
-        require_mask_rows(layer._added(x, context, mask), x.dtype)  # a causal layer hides more
+        # A causal layer hides more. One without heads has rows without their number.
+        require_mask_rows(layer._full_mask(x, context, mask) if layer._heads else mask, x.dtype)
 
 
 def require_layer_weights(layer, A, context):
@@ -277,7 +278,7 @@ def require_rows(A, **inputs):
 def require_finite_logits(layer, x, context, q, k):
     """Refuse logits that are not finite.
 
-    The norms of x and of the few learned parameters tell it soonest. No query is longer than |W_Q| |x| + |b_Q|,
+    The norms of x and of the few learned parameters tell it soonest, and nearly always. No query is longer than |W_Q| |x| + |b_Q|,
     no key longer than the same of W_K, and no logit is larger than the product of the two. Of a projection that is
     not plain its weight tells nothing: there it takes the norm of q or k.
     """
@@ -294,15 +295,16 @@ def require_finite_logits(layer, x, context, q, k):
     context_norm = x_norm if context is x else norm(context)
     longest_q = longest(layer.W_Q, x_norm, q)
     longest_k = longest(layer.W_K, context_norm, k)
-    largest = torch.finfo(torch.promote_types(q.dtype, torch.float32)).max
-    if not longest_q * longest_k <= largest:  # or NaN; then look at the queries and keys themselves
+    largest = torch.finfo(q.dtype).max
+    if not longest_q * longest_k <= largest:  # or NaN; then look at each query and key
         require_finite(x=x, context=context, q=q, k=k)
-        highest = [
-            float(t.detach().abs().max()) if t.numel() else 0.0 for t in (q, k)
-        ]  # first, so that no square overflows
-        lengths = [high * norm(t / high) if high else 0.0 for t, high in zip((q, k), highest)]
-        if lengths[0] * lengths[1] > largest:
-            raise ValueError("q, k: the logits overflow, expected smaller numbers")
+        q, k = q.detach(), k.detach()
+        k = k.repeat_interleave(q.shape[-3] // k.shape[-3], dim=-3)
+        wide = torch.promote_types(q.dtype, torch.float32)
+        longest_q, longest_k = (torch.linalg.vector_norm(t, dim=-1, dtype=wide).amax(-1) for t in (q, k))
+        if not (longest_q * longest_k <= largest).all():  # and at the logits themselves, by the formula
+            if not all_finite((q / math.sqrt(q.shape[-1])) @ k.mT):
+                raise ValueError("q, k: the logits overflow, expected smaller numbers")
 
 
 def require_positions(positions, d_head):

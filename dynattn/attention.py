@@ -1,8 +1,8 @@
 """Chapters 2 to 4: a linear layer over tokens whose weight matrix A is computed from the input.
 
 In the order of the book: the formula, then layers that use it, with more and more to learn. Every layer has two methods,
-``weights`` (which A?) and ``mix`` (apply an A), and its ``forward`` is one after the other. Where nobody asks for A,
-``forward`` takes the fast way at the end of this file: the same output, without ever storing A.
+``weights`` (which A?) and ``mix`` (apply an A), and its ``forward`` is one after the other. Where nobody asks for A, the
+layers with learned parameters take the fast way at the end of this file: the same output from torch's own kernel.
 """
 
 import math
@@ -57,14 +57,14 @@ def _weights(q, k, mask=None, scale=None):
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else float(scale)
     logits = (q * scale) @ k.mT
     if mask is not None:
-        logits = logits + _additive(mask, logits.dtype)
+        logits = logits + _for_logits(mask, logits.dtype)
     if isinstance(logits, torch.Tensor):
         return logits.softmax(-1)
     exp = np.exp(logits - logits.max(-1, keepdims=True))  # less the largest, so that none overflows
     return exp / exp.sum(-1, keepdims=True)
 
 
-def _additive(mask, dtype):
+def _for_logits(mask, dtype):
     """What a mask adds to the logits: 0 where a query may look and -inf where not, or the mask itself."""
     if isinstance(mask, np.ndarray):
         return (np.where(mask, 0, -np.inf) if mask.dtype == np.bool_ else mask).astype(dtype)
@@ -126,8 +126,7 @@ class SingleHeadAttention(nn.Module):
         super().__init__()
         d_out = d_model if d_out is None else d_out
         check.require_sizes(d_model=d_model, d_head=d_head, d_out=d_out)
-        self.d_model, self.causal, self.positions = d_model, False, None
-        self._heads, self._packs = (), False
+        self.d_model, self.causal, self.positions, self._heads = d_model, False, None, ()
         self.W_Q = nn.Linear(d_model, d_head, bias=False)
         self.W_K = nn.Linear(d_model, d_head, bias=False)
         self.W_V = nn.Linear(d_model, d_out, bias=False)
@@ -164,7 +163,7 @@ class SingleHeadAttention(nn.Module):
     def _join(self, heads):
         return heads.squeeze(-3)
 
-    def _added(self, x, context, mask):
+    def _full_mask(self, x, context, mask):
         return mask if mask is None or mask.dim() == 2 else mask.unsqueeze(-3)
 
 
@@ -186,11 +185,11 @@ class MultiHeadAttention(nn.Module):
         d_head: width of a head; ``d_model // n_heads`` if None, which then must divide evenly.
         bias: whether the four projections have a bias.
         causal: whether token i may look only at tokens 0..i (of itself and those before it).
-        n_kv_heads: number of heads of keys and values, a divisor of n_heads: so many queries share a key and a
-            value, and W_K and W_V are (n_kv_heads * d_head, d_model). ``n_heads`` if None.
+        n_kv_heads: number of heads of keys and values, a divisor of n_heads; n_heads / n_kv_heads heads of queries
+            share one of them. W_K and W_V are then (n_kv_heads * d_head, d_model). ``n_heads`` if None.
         positions: what A knows of the places of the tokens, counted from 0 in x and in the context. None: nothing.
             "rotary": queries and keys are turned by angles that grow with the place (d_head must be even).
-            "alibi": the logits of head h lose 2^(-8 h / n_heads) for each token between, h from 1.
+            "alibi": the logit of tokens i and j in head h = 1, 2, ... loses 2^(-8 h / n_heads) |i - j|.
 
     Raises:
         TypeError, ValueError: a size that is not a positive int, a switch that is not a bool, ``d_model`` not
@@ -224,9 +223,7 @@ class MultiHeadAttention(nn.Module):
         check.require_bool("causal", causal)
         check.require_positions(positions, d_head)
         self.d_model, self.n_heads, self.n_kv_heads, self.d_head = d_model, n_heads, n_kv_heads, d_head
-        self.causal, self.positions = causal, positions
-        # The heads' dimension of A; whether one product for q, k and v pays. Turned or shared, they'd be kept twice.
-        self._heads, self._packs = (n_heads,), positions is None and n_kv_heads == n_heads
+        self.causal, self.positions, self._heads = causal, positions, (n_heads,)
         self.W_Q = nn.Linear(d_model, n_heads * d_head, bias=bias)
         self.W_K = nn.Linear(d_model, n_kv_heads * d_head, bias=bias)
         self.W_V = nn.Linear(d_model, n_kv_heads * d_head, bias=bias)
@@ -240,8 +237,8 @@ class MultiHeadAttention(nn.Module):
             context: (..., n_k, d_model), or None for self-attention.
             mask: as in :func:`attention`: (n_q, n_k), or with every dimension of A (..., n_heads, n_q, n_k);
                 one for each sentence, (batch, n_q, n_k), needs a head axis: ``mask[:, None]``.
-            return_weights: also return the computed weights. Without it, and without edit, the fused kernel of
-                torch is used, which never stores them.
+            return_weights: also return the computed weights. Without it, and without edit, torch's fused kernel
+                is used, which need not store them.
             edit: a function of the computed weights A that returns the weights to use in their place.
 
         Returns:
@@ -270,7 +267,7 @@ class MultiHeadAttention(nn.Module):
         k = self._heads_of(self.W_K(context), self.n_kv_heads)
         if self.positions == "rotary":
             q, k = _rotated(q), _rotated(k)
-        A = _weights(q, self._shared(k), self._added(x, context, mask))
+        A = _weights(q, self._shared(k), self._full_mask(x, context, mask))
         check.require_rows(A, x=x, context=context, q=q, k=k)
         return A
 
@@ -290,15 +287,15 @@ class MultiHeadAttention(nn.Module):
         return self.W_O(heads.transpose(-2, -3).flatten(-2))
 
     def _shared(self, y):
-        """Keys or values (..., n_kv_heads, n, d_head), each as often as queries share it."""
+        """Keys or values (..., n_kv_heads, n, d_head), each repeated for the heads of queries that share it."""
         share = self.n_heads // self.n_kv_heads
         return y if share == 1 else y.repeat_interleave(share, dim=-3)
 
-    def _added(self, x, context, mask):
-        """The mask, joined with what else is added to the logits: alibi's bias, -inf where a causal layer may not look."""
+    def _full_mask(self, x, context, mask):
+        """The mask, joined with alibi's bias and with what a causal layer may not look at: boolean, or to be added."""
         if self.positions == "alibi":
             bias = _alibi(self.n_heads, x, context)
-            mask = bias if mask is None else bias + _additive(mask, bias.dtype)
+            mask = bias if mask is None else bias + _for_logits(mask, bias.dtype)
         if not self.causal:
             return mask
         n = x.shape[-2]
@@ -368,14 +365,15 @@ class MultiHeadAttention(nn.Module):
 # --------------------------------------------------------- positions in A itself: what a layer's ``positions`` does
 
 
-def _rotated(y, base=10_000):
-    """Queries or keys (..., n, d), turned: numbers i and i + d/2 of token t, as a point of a plane, by t / base^(2i/d).
+def _rotated(y):
+    """Queries or keys (..., n, d), turned: numbers i and i + d/2 of token t, as a point of a plane, by t / 10000^(2i/d).
 
-    The product of two that were turned depends on the difference of their places alone.
+    The product of two that were turned depends on the difference of their places alone. Su et al. turn pairs of
+    neighbours; these pairs, as Llama has them, differ by the order of the numbers only.
     """
     n, d = y.shape[-2:]
     wide = {"device": y.device, "dtype": torch.promote_types(y.dtype, torch.float32)}
-    angles = torch.arange(n, **wide)[:, None] / base ** (torch.arange(0, d, 2, **wide) / d)
+    angles = torch.arange(n, **wide)[:, None] / 10_000 ** (torch.arange(0, d, 2, **wide) / d)
     cos, sin = angles.cos(), angles.sin()
     first, second = y.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, first * sin + second * cos], -1).to(y.dtype)
@@ -389,28 +387,29 @@ def _alibi(n_heads, x, context):
     return -slopes[:, None, None] * (here[:, None] - there).abs()
 
 
-# ----------------------------------------------------------- the fast way: the same output, and A is never stored
+# -------------------------------------------------------------- the fast way: the same output from torch's kernel
 
 
 def _without_weights(layer, x, context, mask):
     """A layer's output by torch's fused kernel."""
     check.require_layer_input(layer, x, context, mask)
     q, k, v = layer._cut(*_projected(layer, x, context))
-    # The kernel would make zeros of others, without a word.
+    # Where a logit is not finite, the kernel would make zeros, without a word.
     check.require_finite_logits(layer, x, context, q, k)
     causal = layer.causal and mask is None and layer.positions != "alibi"
-    y = layer._join(_fused(q, k, v, None if causal else layer._added(x, context, mask), causal))
+    y = layer._join(_fused(q, k, v, None if causal else layer._full_mask(x, context, mask), causal))
     check.require_finite_result(y, x=x, context=context)
     return y
 
 
 def _projected(layer, x, context):
-    """Queries, keys and values; where it pays by one product in place of three, which reads x once.
+    """Queries, keys and values; where it pays, by one product in place of three, which reads x once.
 
-    But a hook, or a module put in the place of a plain projection, does its work only where the module is called.
+    It doesn't where queries and keys are turned or shared: the product's result would be kept beside theirs. And a hook, or a module put in the place of a plain projection, does its work only where the module is called.
     """
     projections = layer.W_Q, layer.W_K, layer.W_V
-    if layer._packs and context is x and all(map(check.is_plain, projections)):
+    pays = layer._heads and layer.positions is None and layer.n_kv_heads == layer.n_heads
+    if pays and context is x and all(map(check.is_plain, projections)):
         return F.linear(x, *_packed(*projections)).split([len(W.weight) for W in projections], -1)
     return layer.W_Q(x), layer.W_K(context), layer.W_V(context)
 

@@ -691,3 +691,29 @@ def test_no_spoilt_token_comes_out_as_a_plausible_number(value, n):
     for token in (0, n // 2, n - 1):
         x = spoilt(normal(n, 4, dtype=torch.float32), value, (token, 1))
         refuses(lambda x=x: layer(x), ValueError, "x")
+
+
+def test_both_ways_refuse_the_same_logits():
+    """Long queries and keys in different inputs of a batch, or at a right angle, make no logit that overflows."""
+    layer = SingleHeadAttention(2, 2)
+    with torch.no_grad():
+        layer.W_Q.weight.copy_(torch.tensor([[1.0, 0], [0, 0]]))
+        layer.W_K.weight.copy_(torch.tensor([[0, 0], [0, 1.0]]))
+    apart = torch.tensor([[[1e25, 0]], [[0, 1e25]]])
+    close(layer(apart), layer(apart, return_weights=True)[0], 1e-6)
+    torch.manual_seed(0)
+    half = MultiHeadAttention(8, 2).half()
+    x = normal(5, 8, dtype=torch.float16)
+    close(half(x), half(x, return_weights=True)[0], 1e-2)
+    with torch.no_grad():
+        half.W_Q.weight.mul_(4)
+        half.W_K.weight.mul_(4)
+    for give in (False, True):
+        refuses(lambda give=give: half(400 * x, return_weights=give), ValueError, "q, k")
+
+
+def test_a_row_of_a_mask_is_named_as_in_the_weights():
+    mask = torch.ones(2, 3, 3, dtype=torch.bool)
+    mask[1, 2] = False
+    message = refuses(lambda: SingleHeadAttention(4, 2)(torch.ones(2, 3, 4), mask=mask), ValueError, "mask")
+    assert "(1, 2)" in message
