@@ -57,7 +57,11 @@ def _weights(q, k, mask=None, scale=None):
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else float(scale)
     logits = (q * scale) @ k.mT
     if mask is not None:
-        logits = logits + _for_logits(mask, logits.dtype)
+        added = _for_logits(mask, logits.dtype)
+        if check.hidden(added):  # under vmap nothing can be changed in place
+            logits = logits + added
+        else:
+            logits += added
     if isinstance(logits, torch.Tensor):
         return logits.softmax(-1)
     exp = np.exp(logits - logits.max(-1, keepdims=True))  # less the largest, so that none overflows
@@ -189,7 +193,7 @@ class MultiHeadAttention(nn.Module):
             share one of them. W_K and W_V are then (n_kv_heads * d_head, d_model). ``n_heads`` if None.
         positions: what A knows of the places of the tokens, counted from 0 in x and in the context. None: nothing.
             "rotary": queries and keys are turned by angles that grow with the place (d_head must be even).
-            "alibi": the logit of tokens i and j in head h = 1, 2, ... loses 2^(-8 h / n_heads) |i - j|.
+            "alibi": the logit of two tokens in head h = 1, 2, ... loses 2^(-8 h / n_heads) times their distance.
 
     Raises:
         TypeError, ValueError: a size that is not a positive int, a switch that is not a bool, ``d_model`` not

@@ -95,10 +95,13 @@ class Block(nn.Module):
 
     def _halves(self, x, mask, edit):
         if self.norm_first:
-            x = x + self.attention(self.norm_attention(x), mask=mask, edit=edit)
+            x = x + self._mixed(self.norm_attention(x), mask, edit)
             return x + self.mlp(self.norm_mlp(x))
-        x = self.norm_attention(x + self.attention(x, mask=mask, edit=edit))
+        x = self.norm_attention(x + self._mixed(x, mask, edit))
         return self.norm_mlp(x + self.mlp(x))
+
+    def _mixed(self, x, mask, edit):  # what stands in attention's place need not know of edits
+        return self.attention(x, mask=mask) if edit is None else self.attention(x, mask=mask, edit=edit)
 
 
 class _Stack(nn.Module):
