@@ -20,7 +20,7 @@ help:
 	@echo "make test               everything: lint, the book, all tests"
 	@echo "make serve              show the built book at http://localhost:$(PORT)"
 	@echo "make lint               check the form of code and notebooks (make format mends the code's)"
-	@echo "make claims SEEDS=10    run every notebook under many seeds; rewrite the pages of claims and verdicts"
+	@echo "make claims SEEDS=10    run the notebooks under many seeds (CHAPTERS=\"02 05\": these), and keep the worst values"
 	@echo "make bench              measure the attention layers against torch's own, and the live figures"
 	@echo "make repo URL=https://github.com/OWNER/NAME   write the repository's address everywhere"
 	@echo "make release VERSION=1.2.3   write the version everywhere, test, commit and tag"
@@ -35,6 +35,7 @@ env:
 
 book: env
 	@$(bin)/python tools/run.py
+	@$(bin)/python tools/claims.py
 	@$(bin)/python tools/pages.py
 	@echo "The book is built: open file://$(CURDIR)/_build/html/index.html"
 
@@ -60,11 +61,8 @@ release: env
 	@$(bin)/python tools/release.py '$(VERSION)'
 
 claims: env
-	@$(bin)/python tools/run.py --seeds $(SEEDS)
-	@rm -rf _build/claims; for seed in $$(seq 0 $$(($(SEEDS) - 1))); do \
-	  mkdir -p _build/claims/$$seed; cp -R _build/run/$$seed/*/ _build/claims/$$seed; done
-	@$(bin)/python -W ignore::RuntimeWarning:runpy -m dynattn.claims _build/claims book/claims.md tools/templates/verdict.md book/verdict.md
-	@echo "book/claims.md and book/verdict.md are rewritten from $(SEEDS) seeds"
+	@$(bin)/python tools/run.py --seeds $(SEEDS) $(CHAPTERS)
+	@$(bin)/python tools/claims.py records $(SEEDS) $(CHAPTERS)
 
 bench: env
 	@$(bin)/python tests/bench.py

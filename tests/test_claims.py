@@ -1,24 +1,26 @@
-"""Claims hold or fail by their bounds alone, are recorded when asked to, and make the page of claims."""
+"""Claims hold or fail by the bounds of their registry, are recorded when asked to, and make the page of claims."""
 
 import json
 import math
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 
+import claims as pages
 import pytest
+from conftest import ROOT
+from helpers import refuses
+from notebooks import notebooks
 
 import dynattn
-from dynattn import claim
-from dynattn.claims import ClaimFailed, margin, page, verdict
+from dynattn import claim, claims
+from dynattn.claims import Claim, ClaimFailed, margin
 
 
 @pytest.fixture
 def shown(monkeypatch):
     """What a claim displays, instead of displaying it."""
     boxes = []
-    monkeypatch.setattr("dynattn.claims.display", boxes.append)
+    monkeypatch.setattr(claims, "display", boxes.append)
     return boxes
 
 
@@ -28,71 +30,158 @@ def plain_environment(monkeypatch):
     monkeypatch.delenv("DYNATTN_CLAIMS", raising=False)
 
 
+def entry(number="1.1", **changes):
+    return Claim(number, **{"headline": "It holds.", "kind": "measured", "at_least": 0.25} | changes)
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """A registry that holds one claim, 1.1, with the given fields."""
+
+    def register(**changes):
+        found = {"1.1": entry(**changes)}
+        monkeypatch.setattr(claims, "registry", lambda chapter: found if chapter == 1 else {})
+
+    register()
+    return register
+
+
+BOUNDS = ("at_least", "at_most")
+
+
 @pytest.mark.parametrize(
     "measured, bounds",
     [
-        (0.5, dict(at_least=0.4)),
-        (0.5, dict(at_most=0.6)),
-        (0.5, dict(at_least=0.4, at_most=0.6)),
-        (0.5, dict(at_least=0.5, at_most=0.5)),
-        (-3, dict(at_most=-2)),
+        (0.5, (0.4, None)),
+        (0.5, (None, 0.6)),
+        (0.5, (0.4, 0.6)),
+        (0.5, (0.5, 0.5)),
+        (-3, (None, -2)),
     ],
 )
-def test_a_claim_within_its_bounds_is_shown(measured, bounds, shown):
-    claim("1.1", "It holds.", measured, **bounds)
+@pytest.mark.parametrize("called", [False, True], ids=["registry", "call"])
+def test_a_claim_within_its_bounds_is_shown(measured, bounds, called, shown, registered):
+    given = dict(zip(BOUNDS, bounds, strict=True))
+    if called:
+        registered(**{name: bound and "call" for name, bound in given.items()})
+        claim("1.1", measured, **given)
+    else:
+        registered(**given)
+        claim("1.1", measured)
     (box,) = shown
     for text in (repr(box), box._repr_html_()):
-        assert (
-            "Claim 1.1 holds" in text
-            and "It holds." in text
-            and f"{measured:.3g}" in text
-            and "seed 0" in text
-        )
+        assert "It holds." in text and f"{measured:.3g}" in text and "seed 0" in text and "Claim 1.1" in text
 
 
 @pytest.mark.parametrize(
     "measured, bounds",
     [
-        (0.3, dict(at_least=0.4)),
-        (0.7, dict(at_most=0.6)),
-        (0.3, dict(at_least=0.4, at_most=0.6)),
-        (0.7, dict(at_least=0.4, at_most=0.6)),
-        (math.nextafter(0.5, 0), dict(at_least=0.5)),
-        (math.nan, dict(at_least=0)),
-        (math.nan, dict(at_most=0)),
-        (math.inf, dict(at_least=0)),
-        (-math.inf, dict(at_most=0)),
-        (0.5, dict(at_least=math.nan)),
+        (0.3, (0.4, None)),
+        (0.7, (None, 0.6)),
+        (0.3, (0.4, 0.6)),
+        (0.7, (0.4, 0.6)),
+        (math.nextafter(0.5, 0), (0.5, None)),
+        (math.nan, (0.0, None)),
+        (math.nan, (None, 0.0)),
+        (math.inf, (0.0, None)),
+        (-math.inf, (None, 0.0)),
     ],
 )
-def test_a_claim_outside_its_bounds_fails_and_shows_nothing(measured, bounds, shown):
-    with pytest.raises(ClaimFailed, match="claim 1.1: It fails"):
-        claim("1.1", "It fails", measured, **bounds)
+def test_a_claim_outside_its_bounds_fails_and_shows_nothing(measured, bounds, shown, registered):
+    registered(**dict(zip(BOUNDS, bounds, strict=True)))
+    with pytest.raises(ClaimFailed, match="claim 1.1: It holds"):
+        claim("1.1", measured)
     assert not shown
     assert issubclass(ClaimFailed, AssertionError)
 
 
-@pytest.mark.parametrize(
-    "arguments, name",
-    [
-        (dict(), "at_least, at_most"),
-        (dict(at_least=0, thesis="proves"), "thesis"),
-    ],
-)
-def test_a_claim_without_bound_or_side_is_refused(arguments, name, shown):
-    with pytest.raises(ValueError, match=f"^{name}: .*expected"):
-        claim("1.1", "?", 1, **arguments)
+def test_a_measured_bound_that_is_no_number_fails(shown, registered):
+    registered(at_least="call")
+    with pytest.raises(ClaimFailed):
+        claim("1.1", 0.5, at_least=math.nan)
+
+
+def test_what_does_not_fit_the_registry_is_refused(shown, registered):
+    refuses(lambda: claim("1.2", 1), ValueError, "number")
+    refuses(lambda: claim("one", 1), ValueError, "number")
+    refuses(lambda: claim(1.1, 1), TypeError, "number")
+    refuses(lambda: claim("1.1", 1, at_least=0), ValueError, "at_least")
+    refuses(lambda: claim("1.1", 1, at_most=2), ValueError, "at_most")
+    registered(at_least="call")
+    refuses(lambda: claim("1.1", 1), ValueError, "at_least")
+    registered(retired="it was about the old edition")
+    assert "it was about the old edition" in refuses(lambda: claim("1.1", 1), ValueError, "number")
     assert not shown
 
 
-def test_tensors_of_one_number_count_as_numbers(shown):
+@pytest.mark.parametrize(
+    "changes, name",
+    [
+        ({"kind": "supports"}, "kind"),
+        ({"about": "dynamic"}, "about"),
+        ({"kind": "for", "about": "everything"}, "about"),
+        ({"at_least": None}, "at_most"),
+        ({"at_most": math.nan}, "at_most"),
+        ({"at_least": True}, "at_least"),
+        ({"at_least": "0.5"}, "at_least"),
+        ({"value": "{} of {}"}, "value"),
+        ({"value": "{gap}"}, "value"),
+        ({"value": "{:q}"}, "value"),
+    ],
+)
+def test_an_entry_that_says_nothing_is_refused(changes, name):
+    with pytest.raises(ValueError, match=rf"^claim 1\.1: got {name} = .*, expected "):
+        entry(**changes)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('["2.1"]\nheadline = "A."\nkind = "measured"\nat_least = 0', "got 2.1, expected claims 1.1"),
+        ('["1.1"]\nheadline = "A."\nkind = "measured"\nbound = 0', "got bound in 1.1"),
+        ('["1.1"]\nkind = "measured"\nat_least = 0', "claim 1.1: got no headline"),
+        ('["1.1"]\nheadline = "A."\nat_least = 0', "claim 1.1: got no kind"),
+    ],
+)
+def test_a_file_of_the_registry_is_checked(text, message, tmp_path, monkeypatch):
+    (tmp_path / "01.toml").write_text(text)
+    monkeypatch.setattr(claims, "FOLDER", tmp_path)
+    with pytest.raises(ValueError, match=message):
+        claims.registry.__wrapped__(1)
+
+
+def test_a_chapter_without_claims_is_refused():
+    refuses(lambda: claims.registry(99), ValueError, "chapter")
+
+
+def test_an_identity_may_be_checked_in_silence(shown, registered, tmp_path, monkeypatch):
+    monkeypatch.setenv("DYNATTN_CLAIMS", str(tmp_path))
+    registered(shown=False)
+    claim("1.1", 0.5)
+    assert not shown and (tmp_path / "1.1-0.json").exists()
+    with pytest.raises(ClaimFailed):
+        claim("1.1", 0.2)
+
+
+def test_a_line_says_its_kind_its_sentence_and_its_number(shown, registered):
+    registered(kind="against", about="expressive", detail="Of ten.", value="{:.0%} of them")
+    claim("1.1", 0.5)
+    html = shown[0]._repr_html_()
+    assert html.startswith('<details class="dynattn-claim dynattn-against" id="claim-1-1"')
+    summary, detail = html.split("</summary>")
+    assert "against “overwhelming power”" in summary and "50% of them" in summary and "Of ten." in detail
+
+
+def test_tensors_of_one_number_count_as_numbers(shown, registered):
     torch = pytest.importorskip("torch")
-    claim("1.1", "It holds.", torch.tensor(0.5), at_least=torch.tensor(0.25))
+    registered(at_least="call")
+    claim("1.1", torch.tensor(0.5), at_least=torch.tensor(0.25))
     assert shown[0].record["measured"] == 0.5
 
 
-def test_the_statement_cannot_break_the_page(shown):
-    claim("1.1", 'a < b & "c" <script>', 1, at_least=0)
+def test_a_sentence_cannot_break_the_page(shown, registered):
+    registered(headline='a < b & "c" <script>', detail="<script>", value="<script>{:g}")
+    claim("1.1", 1)
     found = []
 
     class Tags(HTMLParser):
@@ -104,37 +193,31 @@ def test_the_statement_cannot_break_the_page(shown):
 
 
 @pytest.mark.parametrize("seed", ["0", "7"])
-def test_a_record_is_written_for_each_seed_also_of_a_claim_that_fails(seed, tmp_path, monkeypatch, shown):
-    monkeypatch.setenv("DYNATTN_CLAIMS", str(tmp_path / "new" / "folder"))
+def test_a_record_is_written_for_each_seed_also_of_a_claim_that_fails(
+    seed, tmp_path, monkeypatch, shown, registered
+):
+    folder = tmp_path / "new" / "folder"
+    monkeypatch.setenv("DYNATTN_CLAIMS", str(folder))
     monkeypatch.setenv("DYNATTN_SEED", seed)
-    claim("2.1", "Holds", 0.5, at_least=0.25, thesis="limits")
+    claim("1.1", 0.5)
+    want = {"number": "1.1", "measured": 0.5, "at_least": 0.25, "at_most": None, "seed": int(seed)}
+    assert json.loads((folder / f"1.1-{seed}.json").read_text()) == want
     with pytest.raises(ClaimFailed):
-        claim("2.2", "Fails", 0.5, at_most=0.25)
-    records = {path.name: json.loads(path.read_text()) for path in (tmp_path / "new" / "folder").iterdir()}
-    assert sorted(records) == [f"2.1-{seed}.json", f"2.2-{seed}.json"]
-    assert records[f"2.1-{seed}.json"] == {
-        "number": "2.1",
-        "statement": "Holds",
-        "measured": 0.5,
-        "at_least": 0.25,
-        "at_most": None,
-        "thesis": "limits",
-        "seed": int(seed),
-    }
+        claim("1.1", 0.125)
+    assert json.loads((folder / f"1.1-{seed}.json").read_text()) == want | {"measured": 0.125}
 
 
-def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch, shown):
+def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch, shown, registered):
     monkeypatch.chdir(tmp_path)
-    claim("1.1", "It holds.", 1, at_least=0)
+    claim("1.1", 1)
     assert not list(tmp_path.iterdir())
 
 
-# ------------------------------------------------------------------------------------------------ the page
+# ------------------------------------------------------------------------------------- the records and the pages
 
 
-def record(number="1.1", seed=0, measured=0.5, **changes):
-    common = dict(statement=f"Statement {number}", at_least=0.25, at_most=None, thesis="supports")
-    return {"number": number, "seed": seed, "measured": measured, **common, **changes}
+def record(seed=0, measured=0.5, at_least=0.25, at_most=None, number="2.3"):
+    return {"number": number, "seed": seed, "measured": measured, "at_least": at_least, "at_most": at_most}
 
 
 def test_the_margin_is_the_distance_to_the_nearest_bound():
@@ -143,65 +226,63 @@ def test_the_margin_is_the_distance_to_the_nearest_bound():
     assert margin(record(at_least=None, at_most=0.4)) == pytest.approx(-0.1)
 
 
-def test_the_page_gives_the_value_at_seed_0_and_the_worst_over_all():
-    rows = [
-        line
-        for line in page([record(), record(seed=1, measured=0.3), record(seed=2, measured=0.9)]).splitlines()
-    ]
-    (row,) = [line for line in rows if line.startswith("| 1.1 ")]
-    cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells == ["1.1", "Statement 1.1", "**0.5**, at least 0.25", "0.3, 0.05", "supports"]
+def test_of_many_seeds_the_first_and_the_worst_are_kept():
+    found = pages.summary([record(seed=1, measured=0.3), record(), record(seed=2, measured=0.91234)])
+    assert found == {"measured": 0.5, "worst": 0.3, "margin": 0.05, "seeds": 3}
+    below = [record(at_least=None, at_most=0.6), record(1, 0.1, None, 0.6)]
+    assert pages.summary(below)["worst"] == 0.5, "by margin, not by size"
+    called = pages.summary([record(number="3.2", at_least=0.123456)])
+    assert called["at_least"] == 0.123
 
 
-def test_the_worst_is_by_margin_not_by_size():
-    records = [record(at_least=None, at_most=0.6), record(seed=1, measured=0.1, at_least=None, at_most=0.6)]
-    assert "| **0.5**, at most 0.6 | 0.5, 0.1 |" in page(records)
+@pytest.mark.parametrize("seeds", [[], [1], [0, 0], [0, 2]])
+def test_seeds_that_lack_make_no_record(seeds):
+    with pytest.raises(ValueError, match=r"^records: got seeds .*, expected 0, 1, \.\.\. once each"):
+        pages.summary([record(seed) for seed in seeds])
 
 
-def test_claims_are_ordered_as_numbers():
-    text = page([record("10.1"), record("2.10"), record("2.9")])
-    assert text.index("| 2.9 ") < text.index("| 2.10 ") < text.index("| 10.1 ")
-    assert re.findall("## (.*)", text) == ["Chapter 2", "Chapter 10"]
+def test_every_claim_is_measured_once_and_has_a_record():
+    entries, kept = pages.claims(), json.loads(pages.RECORDS.read_text(encoding="utf-8"))
+    assert list(entries) == sorted(entries, key=pages.order)
+    assert sorted(entries) == sorted(pages.homes()) == sorted(kept)
+    for number, path in pages.homes().items():
+        assert path.name.startswith(f"{pages.order(number)[0]:02d}-"), number
+    for number, found in kept.items():
+        assert found["margin"] >= 0, number
+        called = {name for name in BOUNDS if getattr(entries[number], name) == "call"}
+        assert set(found) == {"measured", "worst", "margin", "seeds"} | called, number
 
 
-@pytest.mark.parametrize(
-    "records, message",
-    [
-        ([], "got none"),
-        ([record(seed=1)], "0 among them"),
-        ([record(), record("1.2"), record("1.2", seed=1)], "claim 1.1: got seeds"),
-        ([record(), record(seed=1, statement="Another")], "different sentences"),
-        ([record(), record(seed=1, thesis="limits")], "different sentences"),
-    ],
-)
-def test_incomplete_or_contradictory_records_make_no_page(records, message):
-    with pytest.raises(ValueError, match=message):
-        page(records)
+def test_the_pages_are_what_registry_and_records_make():
+    """`make book` writes them."""
+    for path, text in pages.made().items():
+        assert path.read_text(encoding="utf-8") == text, path.name
 
 
-def test_the_command_makes_the_page_from_a_folder(tmp_path):
-    for number, seed in (("1.1", 0), ("1.1", 1)):
-        (tmp_path / f"{number}-{seed}.json").write_text(json.dumps(record(number, seed)))
-    pages = [tmp_path / name for name in ("claims.md", "template.md", "verdict.md")]
-    pages[1].write_text(TEMPLATE)
-    subprocess.run([sys.executable, "-m", "dynattn.claims", tmp_path, *pages], check=True)
-    assert pages[0].read_text() == page([record(), record(seed=1)])
-    assert pages[2].read_text() == verdict(TEMPLATE, [record(), record(seed=1)])
-
-
-TEMPLATE = "# Verdict\n\nA sentence, {claims 1.1} in it.\n\n{claims 1.1}\n\nMore.\n"
+def test_the_page_shows_every_claim_with_a_way_to_its_place():
+    text = (ROOT / "book" / "claims.md").read_text(encoding="utf-8")
+    for number, entry in pages.claims().items():
+        name = number.replace(".", "-")
+        (found,) = re.findall(rf'<details [^>]*id="claim-{name}-row">.*', text)
+        assert "style=" not in found and f"Claim {number}, where it is measured" in found
+        assert (f'#claim-{name}"' in found) == entry.shown
 
 
 def test_the_verdicts_show_the_claims_that_they_name():
-    text = verdict(TEMPLATE, [record(), record("1.2")])
-    (row,) = [line for line in page([record()]).splitlines() if line.startswith("| 1.1 ")]
-    assert text.startswith("# Verdict\n\n<!-- Made by") and text.endswith("|\n\nMore.\n")
-    assert text.count(row) == 1 and "1.2" not in text and "sentence, {claims 1.1} in it." in text
+    kept = json.loads(pages.RECORDS.read_text(encoding="utf-8"))
+    text = pages.verdict("# Verdict\n\nA sentence, {claims 1.1} in it.\n\n{claims 1.1 2.3}\n\nMore.\n", kept)
+    assert text.startswith("# Verdict\n\n<!-- Made by") and text.endswith("</details>\n\nMore.\n")
+    assert re.findall(r'id="claim-(\S+)-verdict-1"', text) == ["1-1", "2-3"]
+    assert "sentence, {claims 1.1} in it." in text
+    with pytest.raises(ValueError, match="^claim 2.99: got none, expected"):
+        pages.verdict("# T\n\n{claims 2.99}\n", kept)
 
 
-def test_a_verdict_on_a_claim_without_record_is_refused():
-    with pytest.raises(ValueError, match="^template: got claims 2.1, 2.2, expected"):
-        verdict("# T\n\n{claims 2.1 1.1 2.2}\n", [record()])
+def test_a_claim_in_two_places_is_an_error(tmp_path, monkeypatch):
+    first = notebooks()[0]
+    monkeypatch.setattr(pages, "notebooks", lambda: [first, first])
+    with pytest.raises(SystemExit, match="is measured in"):
+        pages.homes()
 
 
 # ------------------------------------------------------------------------------------------------ the seed

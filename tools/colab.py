@@ -63,14 +63,19 @@ def closure(names) -> list[str]:
     return sorted(found)
 
 
-def digest(tree: Path) -> str:
-    """Of all that the package is made from."""
+def digest(files, tree: Path) -> str:
     found = hashlib.sha256()
-    files = [tree / "pyproject.toml", *sorted(tree.glob("dynattn/**/*"))]
-    for path in files:
+    for path in sorted(files):
         if path.is_file() and "__pycache__" not in path.parts:
             found.update(f"{path.relative_to(tree)}\0".encode() + path.read_bytes() + b"\0")
     return found.hexdigest()
+
+
+def package(tree: Path) -> dict[str, str]:
+    """What the package is made from: its code, and what its claims say, which is of use to one chapter each."""
+    said = set(tree.glob("dynattn/claims/*.toml"))
+    code = [tree / "pyproject.toml", *set(tree.glob("dynattn/**/*")) - said]
+    return {"package": digest(code, tree), "claims": digest(said, tree)}
 
 
 def build_wheel(tree: Path, folder: Path) -> Path:
@@ -132,7 +137,7 @@ def ready(folder: Path, tree: Path = ROOT) -> Path:
     record, python = folder / "made.json", folder / "bin" / "python"
     parts = [sys.version, sys.prefix, str(folder.resolve()), LIST.read_text(encoding="utf-8")]
     parts += [f"{name} {distribution(name).version}" for name in closure(needed())]
-    want = {"environment": hashlib.sha256("\n".join(parts).encode()).hexdigest(), "package": digest(tree)}
+    want = {"environment": hashlib.sha256("\n".join(parts).encode()).hexdigest()} | package(tree)
     have = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
     if have == want:
         return python

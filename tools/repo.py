@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 ADDRESS = r"https://[A-Za-z0-9.-]+/[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]*[A-Za-z0-9_-]"
-PLACES = ("_config.yml", "pyproject.toml", "CITATION.cff", "*.md", "book/*.md", "book/*.ipynb")
+PLACES = ("_config.yml", "pyproject.toml", "CITATION.cff", "*.md", "book/*.md", "book/**/*.ipynb")
 
 
 def current(root: Path) -> str:

@@ -30,10 +30,20 @@ class Failed(Exception):
     """A notebook that did not pass, with what nbmake says of it."""
 
 
-def stamp(notebook: bytes, environment: Path) -> dict:
-    """From what a result is made: the environment with its package, and the notebook."""
+def chosen(names: list[str]) -> list[Path]:
+    """The notebooks whose names begin like these; all if there are none."""
+    for name in names:
+        if not any(path.stem.startswith(name) for path in notebooks()):
+            raise SystemExit(f"notebooks: got {name}, expected a notebook's name or its start, such as 02")
+    return [path for path in notebooks() if path.stem.startswith(tuple(names or [""]))]
+
+
+def stamp(notebook: Path, environment: Path) -> dict:
+    """From what a result is made: the environment with its package, the notebook, and what its chapter's claims say."""
     made = json.loads((environment / "made.json").read_text(encoding="utf-8"))
-    return made | {"notebook": hashlib.sha256(notebook).hexdigest()}
+    said = ROOT / "dynattn" / "claims" / f"{notebook.name[:2]}.toml"
+    parts = {"notebook": notebook, "claims": said}
+    return made | {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in parts.items()}
 
 
 def current(job: tuple[Path, Path, int], environment: Path) -> bool:
@@ -43,7 +53,7 @@ def current(job: tuple[Path, Path, int], environment: Path) -> bool:
         record = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return stamp(source.read_bytes(), environment).items() <= record.items() and target.exists()
+    return stamp(source, environment).items() <= record.items() and target.exists()
 
 
 def run(source: Path, target: Path, seed: int, environment: Path, processes: list) -> float:
@@ -54,7 +64,7 @@ def run(source: Path, target: Path, seed: int, environment: Path, processes: lis
         work.mkdir()
         notebook, claims = work / source.name, Path(folder, "claims")
         shutil.copyfile(source, notebook)
-        made_from = stamp(notebook.read_bytes(), environment)
+        made_from = stamp(notebook, environment)
         claims.mkdir()
         command = [
             sys.executable, "-m", "pytest", "--quiet", "--no-header", "-p", "no:cacheprovider", "--rootdir", work,
@@ -133,6 +143,9 @@ def run_all(jobs: list[tuple[Path, Path, int]], environment: Path) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run the book's notebooks that have changed.")
+    parser.add_argument(
+        "notebooks", nargs="*", help="only these, by their names or the start of them; all if none"
+    )
     parser.add_argument("--seeds", type=int, default=1, help="run under the seeds 0 to N - 1")
     parser.add_argument("--package", type=Path, help="run with the package of another tree, such as a tag's")
     parser.add_argument("--python", type=Path, help="run in an environment that is there, by its Python")
@@ -149,7 +162,9 @@ def main() -> None:
     else:
         colab.ready(environment, options.package or ROOT)
     jobs = [
-        (path, out / str(seed) / path.name, seed) for seed in range(options.seeds) for path in notebooks()
+        (path, out / str(seed) / path.name, seed)
+        for seed in range(options.seeds)
+        for path in chosen(options.notebooks)
     ]
     jobs = [job for job in jobs if not current(job, environment)]
     if jobs:

@@ -55,7 +55,8 @@ def attend_in_loops(q, k, v):
     return torch.stack(rows)
 
 
-def points(n, length=40.0, by=1):
+def points(n, length=None, by=1):
+    length = 2 * n**2 if length is None else length
     angle = 2 * np.pi * np.arange(n) / n
     keys = np.stack([np.cos(angle), np.sin(angle)], 1)
     return torch.tensor(length * np.roll(keys, by, axis=0)), torch.tensor(keys)
@@ -333,6 +334,10 @@ WRONG = {
     "2.3, itself": ("2.3", lambda n: points(n, by=0), "itself"),
     "2.3, short": ("2.3", lambda n: points(n, length=2.0), "longer"),
     "2.3, two places back": ("2.3", lambda n: points(n, by=2), "at least one token"),
+    "2.3, for six tokens only": ("2.3", lambda n: points(6), "expected (3, 2)"),
+    "2.3, the same length for all": ("2.3", lambda n: points(n, length=40.0), "for 25 tokens only"),
+    "2.3, infinite": ("2.3", lambda n: points(n, length=math.inf), "not finite"),
+    "2.3, far too long": ("2.3", lambda n: tuple(1e200 * t for t in points(n)), "shorter"),
     "2.3, one tensor": ("2.3", lambda n: points(n)[0], "two tensors"),
     "2.3, transposed": ("2.3", lambda n: tuple(t.T for t in points(n)), "shapes"),
     "2.4, diagonal alone": ("2.4", lambda a: torch.diag(a - a**2), "OTHER weights"),
@@ -497,6 +502,8 @@ WRONG = {
 
 # Kinds of answers that are the same mistake.
 SAME = {
+    "2.3, short",
+    "2.3, the same length for all",
     *("1.4, always", "1.4, factors that sum to 1"),
     *("2.1, detached", "2.1, values detached", "2.1, through NumPy"),
 }
