@@ -2,6 +2,7 @@
 
 import functools
 import gzip
+import itertools
 import re
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -11,9 +12,11 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 from conftest import SITE, violations
-from notebooks import pages
+from notebooks import notebooks, pages
+from theme import MENDS, add_worst
 
 PAGES = pages()
+CHAPTERS = [f"book/{path.stem}" for path in notebooks() if path.parent.name == "book"]
 each_page = pytest.mark.parametrize("page", PAGES)
 
 
@@ -92,6 +95,68 @@ def test_nothing_is_loaded_from_another_host(built, soups):
         assert not re.search(r"(url\(|@import)\s*['\"]?(https?:)?//", path.read_text(encoding="utf-8")), (
             path.relative_to(built)
         )
+
+
+def test_chapters_alone_have_numbers(built, soups):
+    """From 1 on, through all parts, and in the sidebar as on the page."""
+    numbers = {page: f"{number}." for number, page in enumerate(CHAPTERS, 1)}
+    for page in PAGES:
+        soup = soups[built / f"{page}.html"]
+        found = [tag.get_text(strip=True) for tag in soup.select("article .section-number")]
+        assert found == ([numbers[page]] if page in numbers else []), page
+        entries = [link.get_text() for link in soup.select(".bd-links a.reference")]
+        assert [entry.split()[0] for entry in entries if re.match(r"\d", entry)] == list(numbers.values()), (
+            page
+        )
+
+
+def test_a_chapter_leads_to_the_next_chapter(built, soups):
+    for before, after in itertools.pairwise(CHAPTERS):
+        names = [f"{Path(page).name}.html" for page in (before, after)]
+        assert soups[built / f"{before}.html"].select_one("a.right-next")["href"] == names[1]
+        assert soups[built / f"{after}.html"].select_one("a.left-prev")["href"] == names[0]
+
+
+BOX = (
+    '<details class="dynattn-claim dynattn-{0}" id="claim-2-1"><summary><span class="dynattn-kind">{0}</span> '
+    '<strong>A sentence.</strong> <span class="dynattn-value">35 %</span></summary>'
+    '<div class="dynattn-detail"><p>What was measured.</p></div></details>'
+)
+
+
+def test_a_claim_gets_the_worst_number_of_all_seeds():
+    box, records = BOX.format("for"), {"2.1": {"worst": 3e-16, "seeds": 10}}
+    added = add_worst(box, records, "../claims.html")
+    detail = BeautifulSoup(added, "html.parser").select_one("details > .dynattn-detail")
+    assert detail.get_text() == "What was measured.Worst of 10 seeds: 3e-16. All claims"
+    assert detail.a["href"] == "../claims.html#claim-2-1-row"
+    assert add_worst(added, records, "../claims.html") == added
+    assert add_worst(box, {"2.11": records["2.1"], "2.1": {"seeds": 10}}, "claims.html") == box
+    assert add_worst(added, {}, "claims.html") == box
+    row = box.replace("claim-2-1", "claim-2-1-row")
+    assert add_worst(row, records, "claims.html") == row
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            '<a class="reference internal" href="a.html">2. One</a><details><summary>'
+            '<span class="toctree-toggle" role="presentation">',
+            '<summary aria-label="Pages below 2. One">',
+        ),
+        (
+            '<details class="admonition hide below-input">\n<summary aria-label="Toggle hidden content">\n'
+            '<p class="collapsed admonition-title">Code</p>\n<p class="expanded admonition-title">Code</p>',
+            '<summary>\n<p class="collapsed admonition-title">See what happens</p>',
+        ),
+    ],
+    ids=["pages below one", "result"],
+)
+def test_what_folds_has_a_name(before, after):
+    for pattern, replacement in MENDS:
+        before = pattern.sub(replacement, before)
+    assert after in before
 
 
 # ------------------------------------------------------------------------------------- in a browser
@@ -253,4 +318,138 @@ def test_one_drawing_of_each_figure_is_shown(browser, address, scheme, media, sh
             "images => images.map(image => getComputedStyle(image).display != 'none')"
         )
         assert set(visible) == {name == shown}
+    tab.context.close()
+
+
+def holding(built, *selectors: str) -> str:
+    """The first page that has all of these."""
+    for page in PAGES:
+        soup = BeautifulSoup((built / f"{page}.html").read_text(encoding="utf-8"), "html.parser")
+        if all(soup.select(selector) for selector in selectors):
+            return page
+    raise AssertionError(f"no page has {selectors}")
+
+
+@pytest.mark.parametrize("width", [1250, 1600])
+def test_lines_have_a_readable_length(browser, address, width):
+    """65 to 75 characters of text, and 79 of code without scrolling."""
+    tab, _ = visit(browser, address, CHAPTERS[1], width=width)
+    characters = tab.locator(".bd-article section > p").evaluate_all("""paragraphs => {
+        const long = paragraphs.filter((p) => p.textContent.length > 150 && !p.querySelector(".math, code"));
+        return long.map((p) => {
+            const pen = document.createElement("canvas").getContext("2d");
+            pen.font = getComputedStyle(p).font;
+            return p.clientWidth / pen.measureText(p.textContent).width * p.textContent.length;
+        });
+    }""")
+    assert len(characters) >= 3
+    assert 65 <= sorted(characters)[len(characters) // 2] <= 75
+    code = tab.locator(".cell_input pre:visible").first
+    for length, fits in ((79, True), (120, False)):
+        code.evaluate("(pre, length) => { pre.textContent = 'm'.repeat(length) }", length)
+        assert code.evaluate("pre => pre.scrollWidth <= pre.clientWidth") == fits
+    tab.context.close()
+
+
+def test_one_button_opens_and_closes_all_folds(browser, address, built):
+    tab, _ = visit(browser, address, holding(built, "article details", ".cell"))
+    folds = tab.locator("article details")
+    is_open = "folds => folds.map((fold) => fold.open)"
+    assert not any(folds.evaluate_all(is_open))
+    tab.get_by_role("button", name="Open all").press("Enter")
+    assert all(folds.evaluate_all(is_open))
+    folds.last.evaluate("fold => { fold.open = false }")
+    tab.get_by_role("button", name="Open all").click()
+    assert all(folds.evaluate_all(is_open))
+    tab.get_by_role("button", name="Close all").click()
+    assert not any(folds.evaluate_all(is_open))
+    tab.context.close()
+    tab, _ = visit(browser, address, "book/references")
+    assert tab.locator("article details, .book-folds").count() == 0
+    tab.context.close()
+
+
+def test_without_scripts_folds_open_and_no_button_is_there_that_does_nothing(browser, address, built):
+    context = browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto(f"{address}/{holding(built, 'article details', '.cell')}.html")
+    assert tab.locator(".book-folds").count() == 0
+    tab.locator("article details > summary").first.click()
+    assert tab.locator("article details[open]").count() == 1
+    context.close()
+
+
+def test_a_link_opens_what_it_leads_to(browser, address, built):
+    tab, _ = visit(browser, address, holding(built, "article details[id]"))
+    fold = tab.locator("article details[id]").last
+    assert not fold.evaluate("fold => fold.open")
+    tab.evaluate("name => { location.hash = name }", fold.get_attribute("id"))
+    fold.locator(".dynattn-detail").wait_for()
+    tab.context.close()
+
+
+def test_on_paper_everything_is_there(browser, address, built):
+    """By the style sheet alone: opened, wrapped, and live figures as pictures; the theme's bars are gone."""
+    tab, _ = visit(browser, address, holding(built, "dynattn-live", ".cell details"), width=700)
+    tab.emulate_media(media="print")
+    hidden = "nodes => nodes.filter((n) => !n.checkVisibility() || !n.offsetHeight).map((n) => n.outerHTML.slice(0, 200))"
+    folded = (
+        "() => [...document.querySelectorAll('article details > :not(summary)')]"  # not those in live figures
+    )
+    assert tab.evaluate(f"({folded})().length")
+    assert tab.evaluate(f"({hidden})(({folded})())") == []
+    cut = "nodes => nodes.filter((n) => n.scrollWidth > n.clientWidth + 1).map((n) => n.textContent)"
+    assert tab.locator("article pre").evaluate_all(cut) == []
+    assert tab.locator("h1:visible").count() == 1
+    for gone in (".bd-sidebar-primary", ".bd-header-article", ".prev-next-footer", "dynattn-live"):
+        assert not tab.locator(gone).first.is_visible(), gone
+    assert tab.locator(".book-still").count() == tab.locator("dynattn-live").count()
+    assert tab.locator(".book-still").evaluate_all(hidden) == []
+    tab.context.close()
+
+
+def test_formulas_are_no_stops_of_the_tab_key(browser, address, built):
+    """But one that is wider than its place can be scrolled with the keyboard."""
+    tab, _ = visit(browser, address, holding(built, "article div.math", "article span.math"))
+    assert tab.locator("article mjx-container").count()
+    assert tab.locator("mjx-container[tabindex='0'], .math [tabindex='0']").count() == 0
+    stops = tab.locator("article .math[tabindex]")
+    assert all(stops.evaluate_all("all => all.map((one) => one.scrollWidth > one.clientWidth)"))
+    formula = tab.locator("article div.math:visible").first
+    formula.evaluate("formula => { formula.style.width = '3rem' }")
+    tab.wait_for_function("formula => formula.tabIndex == 0", arg=formula.element_handle())
+    tab.context.close()
+
+
+def test_a_figure_fits_a_phone_and_can_be_enlarged(browser, address, built):
+    tab, _ = visit(browser, address, holding(built, ".dynattn-figure"), width=390)
+    images = tab.locator(".dynattn-figure img:visible")
+    places = [image.bounding_box() for image in images.all()]
+    assert places and all(0 <= place["x"] and place["x"] + place["width"] <= 390 for place in places)
+    tab.get_by_role("button", name="Enlarge").first.click()
+    assert images.first.bounding_box()["width"] > places[0]["width"]
+    assert within(tab, 390) == []
+    assert violations(tab) == []
+    tab.get_by_role("button", name="Fit to the page").click()
+    assert images.first.bounding_box()["width"] == places[0]["width"]
+    tab.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_kinds_of_claims_differ_in_colour_and_none_has_that_of_weights(browser, address, scheme):
+    kinds = ("for", "against", "identity", "measured")
+    tab, _ = visit(browser, address, "book/references", scheme)
+    boxes = "".join(BOX.format(kind).replace("claim-2-1", f"claim-{kind}") for kind in kinds)
+    tab.locator("article section").first.evaluate("(section, html) => { section.innerHTML += html }", boxes)
+    colours = tab.locator(".dynattn-kind").evaluate_all(
+        "all => all.map((one) => getComputedStyle(one).color)"
+    )
+    assert len(set(colours)) == len(kinds)
+    assert not set(colours) & {
+        "rgb(213, 94, 0)",
+        "rgb(255, 153, 85)",
+        "rgb(0, 114, 178)",
+        "rgb(86, 180, 233)",
+    }
+    assert violations(tab) == []
     tab.context.close()

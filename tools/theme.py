@@ -2,6 +2,8 @@
 
 import gzip
 import hashlib
+import html
+import json
 import math
 import os
 import re
@@ -11,6 +13,9 @@ from dynattn import live
 
 # In a notebook each live figure brings the script, in the book a page loads it once.
 LIVE_SCRIPT = re.compile(r'<script class="dynattn-live">.*?</script>', re.DOTALL)
+# A claim's box, up to where its details end, and the line that an earlier build has added there.
+CLAIM = re.compile(r'(<details\b[^>]*\bid="claim-(\d+)-(\d+)"[^>]*>.*?)(?=</div>\s*</details>)', re.DOTALL)
+WORST = re.compile(r'<p class="dynattn-worst">.*?</p>')
 # What a figure computes with has a file of its own, which a page asks for only when the reader does.
 PAYLOAD = re.compile(r'(<dynattn-live [^>]*) payload="([A-Za-z0-9+/=]+)"')
 
@@ -24,6 +29,21 @@ MENDS = [
     (
         re.compile(r'(<button class="[^"]*search-button-field[^"]*") title="Search" aria-label="Search"'),
         r"\1",
+    ),
+    # The arrow that shows the pages below one in the sidebar has no name.
+    (
+        re.compile(
+            r'(<a class="[^"]*reference internal" href="[^"]*">([^<]*)</a><details[^>]*>)<summary>(?=<span class="toctree-toggle")'
+        ),
+        r'\1<summary aria-label="Pages below \2">',
+    ),
+    # The label "Code", which folded cells have if they say nothing else, would hide what a folded result is.
+    (
+        re.compile(
+            r'(<details class="[^"]*(?:below-input|above-output)">\s*<summary>\s*<p class="collapsed[^>]*>)Code'
+            r'(</p>\s*<p class="expanded[^>]*>)Code'
+        ),
+        r"\1See what happens\2What happens",
     ),
     # The role that Sphinx gives to a reference is deprecated, and not allowed here.
     (re.compile(r'role="doc-biblioentry"'), 'role="listitem"'),
@@ -55,14 +75,51 @@ def move_payloads(text: str, static: Path, way: str) -> str:
     return PAYLOAD.sub(move, text)
 
 
+def add_worst(text: str, records: dict, way: str) -> str:
+    """Add to each claim's details the worst number of all seeds, and the way to the table of all claims."""
+
+    def add(match):
+        record = records.get(f"{match[2]}.{match[3]}", {})
+        if "worst" not in record or "seeds" not in record:
+            return match[0]
+        link = f'<a href="{way}#claim-{match[2]}-{match[3]}-row">All claims</a>'
+        worst = record["worst"]
+        worst = html.escape(worst) if isinstance(worst, str) else f"{worst:g}"
+        line = f"Worst of {record['seeds']} seeds: {worst}. {link}"
+        return f'{match[1]}<p class="dynattn-worst">{line}</p>'
+
+    return CLAIM.sub(add, WORST.sub("", text))
+
+
+def lead_past_deeper_pages(app, pagename, templatename, context, doctree):
+    """A chapter's links to the previous and the next page lead to chapters; from the pages below it, on and back."""
+    order = app.env.collect_relations()  # of each page, the one above it, the previous and the next
+    if pagename not in order or order[pagename][0] != app.config.root_doc:
+        return
+    for place, name in ((1, "prev"), (2, "next")):
+        other = order[pagename][place]
+        while other and order[other][0] not in (None, app.config.root_doc):
+            other = order[other][place]
+        if other and context.get(name):
+            title = app.builder.render_partial(app.env.titles[other])["title"]
+            context[name] = {"link": app.builder.get_relative_uri(pagename, other), "title": title}
+        else:
+            context[name] = None
+
+
 def mend_pages(app, exception):
     if exception is None and app.builder.name == "html":
         static = Path(app.outdir) / "_static"
+        claims, found = Path(app.outdir) / "book" / "claims.html", Path(app.srcdir) / "book" / "records.json"
+        records = json.loads(found.read_text(encoding="utf-8")) if found.exists() else {}
         (static / "dynattn-live.js").write_text(live.SCRIPT, encoding="utf-8")
         for page in Path(app.outdir).rglob("*.html"):
             text = mended = page.read_text(encoding="utf-8")
             for pattern, replacement in MENDS:
                 mended = pattern.sub(replacement, mended)
+            if "dynattn-claim" in mended:
+                way = Path(os.path.relpath(claims, page.parent)).as_posix()
+                mended = add_worst(mended, records, way)
             if "<dynattn-live" in mended:
                 way = Path(os.path.relpath(static, page.parent)).as_posix()
                 mended = move_payloads(LIVE_SCRIPT.sub("", mended), static, way).replace(
@@ -74,5 +131,6 @@ def mend_pages(app, exception):
 
 def setup(app):
     app.connect("config-inited", set_options, priority=1)
+    app.connect("html-page-context", lead_past_deeper_pages)
     app.connect("build-finished", mend_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
