@@ -201,6 +201,43 @@ def network(axes, M, kind: str, inputs, outputs=None, title: str = "", limit=Non
     axes.axis("off")
 
 
+def table(M, rows, columns, corner: str = "", decimals: int = 2) -> None:
+    """Show a matrix of numbers as a table with the names of its rows and columns.
+
+    Args:
+        M: the matrix (rows, columns), array or tensor.
+        rows, columns: their names, such as the tokens.
+        corner: what stands above the names of the rows.
+        decimals: how many digits after the point.
+
+    Raises:
+        TypeError: an argument of another kind.
+        ValueError: M is not a matrix of finite numbers, or the names don't fit it; decimals is below 0 or above 9.
+    """
+    M = _array(M, "A")
+    _require_labels("rows", rows, M.shape[0])
+    _require_labels("columns", columns, M.shape[1])
+    require_kind("corner", corner, str, "a str")
+    require_int("decimals", decimals, at_least=0, at_most=9)
+    first = f'<th scope="col">{html.escape(corner)}</th>' if corner else "<td></td>"
+    head = first + "".join(f'<th scope="col">{html.escape(str(name))}</th>' for name in columns)
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(str(name))}</th>'
+        + "".join(f"<td>{np.round(x, decimals) + 0:.{decimals}f}</td>" for x in row)
+        + "</tr>"
+        for name, row in zip(rows, M)
+    )
+    plain = "\n".join(
+        [" ".join(map(str, ("", *columns)))]
+        + [
+            f"{name} " + " ".join(f"{np.round(x, decimals) + 0:.{decimals}f}" for x in row)
+            for name, row in zip(rows, M)
+        ]
+    )
+    text = f'<table class="dataframe dynattn-numbers"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    display({"text/html": text, "text/plain": plain}, raw=True)
+
+
 def ledger(learned: dict[str, int], computed: dict[str, int]) -> None:
     """Show the ledger of a chapter: which numbers are learned parameters W, and which are computed weights A.
 

@@ -42,6 +42,7 @@ from dynattn import (
     words,
 )
 from dynattn.attention import MultiHeadAttention, PlainAttention, SingleHeadAttention, attention
+from dynattn.experiments import chapter2
 
 THOROUGH = bool(os.environ.get("THOROUGH"))
 fuzz = settings(
@@ -194,6 +195,10 @@ CALLS = {
     "tasks.regressions": (tasks.regressions, {
         "samples": 3, "n": 4, "d": 2, "generator": New(generator), "scale": 1.5}),
     "tasks.languages": (tasks.languages, {"samples": 3, "n": 4, "letters": 3, "generator": New(generator)}),
+    "experiments.chapter2.linearity_gaps": (chapter2.linearity_gaps, {
+        "n": 3, "d": 2, "pairs": 2, "generator": New(generator)}),
+    "experiments.chapter2.self_weights": (chapter2.self_weights, {
+        "n": 3, "d": 2, "sentences": 2, "generator": New(generator)}),
     "training.fit": (fit, {
         "model": New(lambda: seeded(lambda: nn.Linear(3, 1))), "batches": batch, "loss": nn.functional.mse_loss, "steps": 3,
         "lr": 0.1, "seed": 0, "weight_decay": 0.1, "watch": print, "label": "training"}),
@@ -254,6 +259,8 @@ CALLS = {
     "figures.matrix": (figures.matrix, {
         "axes": New(axes), "M": P, "kind": "A", "rows": "abcde", "columns": list("abcde"), "title": "a title",
         "numbers": True, "limit": 1.0}),
+    "figures.table": (figures.table, {
+        "M": P, "rows": "abcde", "columns": list("abcde"), "corner": "reads from", "decimals": 3}),
     "figures.network": (figures.network, {
         "axes": New(axes), "M": P, "kind": "W", "inputs": "abcde", "outputs": list("abcde"), "title": "a title",
         "limit": 1.0}),

@@ -432,6 +432,10 @@ FIVE_TOKENS = [text for text in [*SENTENCES, "The cat chases mice."] if len(toke
 rng = np.random.default_rng(0)
 DATA = {
     "networks": {"sentences": SENTENCES, "head": HEAD, "W": HEAD["W"]},
+    "arrows": {
+        "tokens": ["I", "am", "a", "student", "."],
+        "points": [[1.6, 0.6], [-0.4, 1.8], [-0.8, -0.6], [2.0, 0.1], [-1.2, -1.0]],
+    },
     "drag": {
         "tokens": ["I", "am", "a", "student", "."],
         "points": [[1.6, 0.6], [-0.4, 1.8], [-0.8, -0.6], [2.0, 0.1], [-1.2, -1.0]],
@@ -614,7 +618,7 @@ def check_networks(tab):
         if len(tokens_of(text)) == 5:
             shows(found[1], HEAD["W"])
             assert lines(tab, "W") == W
-    says(tab, "networks", "A has been written anew: “I” takes")
+    says(tab, "networks", "A has been written anew: “I” reads")
     says(tab, "networks", "W has not moved.")
     typed.fill("I am a clever student.")
     shows(*tables(tab, "networks"), words.computed_weights(HEAD, tokens_of("I am a clever student.")))
@@ -639,6 +643,34 @@ def check_networks(tab):
     choice.select_option("… or type one")
     frame(tab)
     assert (choice.input_value(), typed.input_value()) == (str(len(SENTENCES)), SENTENCES[2])
+
+
+def check_arrows(tab):
+    arrows, X = figure(tab, "arrows"), np.array(DATA["arrows"]["points"])
+    tokens = DATA["arrows"]["tokens"]
+
+    def agrees():
+        A = attention.attention(X, X, X)[1]
+        found = tables(tab, "arrows")
+        shows(found[0], A)
+        shows(found[1], X)
+        most = A[3].argmax()
+        from_whom = "itself" if most == 3 else f"“{tokens[most]}”"
+        says(tab, "arrows", f"“student” from {from_whom}, {A[3, most]:.2f}")
+
+    agrees()
+    student = arrows.get_by_role("slider", name="arrow of “student”")
+    for _ in range(12):
+        student.press("ArrowLeft")
+    X[3, 0] = 0.8
+    agrees()
+    for _ in range(40):
+        student.press("ArrowUp")
+    X[3, 1] = 2.1  # no further
+    agrees()
+    arrows.get_by_role("button", name="Put the arrows back").click()
+    X[:] = DATA["arrows"]["points"]
+    agrees()
 
 
 def check_drag(tab):
@@ -979,7 +1011,34 @@ def test_figure_shows_the_numbers_of_python(browser, demo, kind):
         CHECKS[kind](tab)
 
 
+def test_a_second_sentence_stays_beside_and_controls_may_be_left_out(browser, tmp_path):
+    networks = live("networks", DATA["networks"] | {"beside": "Cats chase small mice."})
+    drag = live("drag", DATA["drag"] | {"plain": True})
+    path = tmp_path / "demo.html"
+    path.write_text(
+        page("".join(f._repr_mimebundle_()["text/html"] for f in (networks, drag))), encoding="utf-8"
+    )
+    with opened(browser, path) as tab:
+        frame(tab)
+        drawn = "figure => [...figure.shadowRoot.querySelectorAll('svg')].map(svg => svg.innerHTML)"
+        before = figure(tab, "networks").evaluate(drawn)
+        assert len(before) == 3 and "chase" in before[0] and "chase" not in before[1]
+        figure(tab, "networks").get_by_label("Sentence, typed").fill(SENTENCES[-1])
+        says(tab, "networks", "A has been written anew")
+        after = figure(tab, "networks").evaluate(drawn)
+        assert after[0] == before[0] and after[1] != before[1]
+        assert figure(tab, "drag").locator("select, input").count() == 0
+        keys, query = np.array(DATA["drag"]["points"]), np.array(DATA["drag"]["query"])
+        A = attention.attention(query[None], keys, keys)[1][0]
+        shows(tables(tab, "drag")[1], [query, A @ keys])
+
+
 DRAWN_MUTANTS = {
+    "arrows that don't ask": (
+        "arrows",
+        "const A = weights(X, X), said",
+        "const A = weights(data.points, X), said",
+    ),
     "temperature inverted": ("drag", "/ 10 ** sharp.value", "* 10 ** sharp.value"),
     "factor the wrong way": ("drag", "factor.value ? Math.sqrt(d) : 1", "factor.value ? 1 : Math.sqrt(d)"),
     "handles lose the focus": (
@@ -1087,6 +1146,8 @@ ACTIVE = """(() => {
 })()"""
 TABS = [
     ("combobox", "Sentence"), ("textbox", "Sentence, typed"), ("numbers", "networks"),
+    ("button", "Put the arrows back"), *(("slider", f"arrow of “{token}”") for token in DATA["arrows"]["tokens"]),
+    ("numbers", "arrows"),
     ("slider", "Temperature"), ("combobox", "Features d"), ("checkbox", "Divide by √d"),
     *(("slider", f"key “{token}”") for token in DATA["drag"]["tokens"]), ("slider", "query"), ("numbers", "drag"),
     ("combobox", "Weights from"), ("combobox", "Values from"), ("numbers", "transplant"),
@@ -1141,14 +1202,14 @@ def test_controls_work_by_keyboard(browser, demo):
         says(tab, "heads", "Without head 3: ")
         figure(tab, "networks").get_by_label("Sentence", exact=True).focus()
         tab.keyboard.press("ArrowDown")
-        says(tab, "networks", "“Cats” takes")
+        says(tab, "networks", "“Cats” reads")
         tab.keyboard.press("Tab")
         tab.keyboard.press("Control+A")
         tab.keyboard.type("They see mice")
-        says(tab, "networks", "“They” takes")
+        says(tab, "networks", "“They” reads")
         tab.keyboard.press("Shift+Tab")
         tab.keyboard.press("Home")
-        says(tab, "networks", "“I” takes")
+        says(tab, "networks", "“I” reads")
         figure(tab, "switch").get_by_role("radio", name="German").focus()
         tab.keyboard.press("ArrowRight")
         says(tab, "switch", "after Finnish")

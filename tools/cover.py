@@ -1,8 +1,8 @@
-"""Write the cover from chapter 2 as it ran: python tools/cover.py _build/run/0/02-attention-matrix.ipynb
+"""Write the cover from a notebook as it ran: python tools/cover.py _build/run/0/02-scale-paths-masks.ipynb
 
-The picture of README.md, book/two-networks.svg and book/two-networks-dark.svg, and its alternative text are what the
-chapter's figure `draw-four` shows; the live figure of index.md, book/two-networks.html, is the chapter's own first
-one. A test holds both to the chapter.
+The picture of README.md, book/two-networks.svg and book/two-networks-dark.svg, and its alternative text are what its
+figure `draw-four` shows; the live figure of index.md, book/two-networks.html, is its own first one. A test holds both to the
+notebook.
 """
 
 import html
@@ -23,7 +23,7 @@ def output(executed: Path, identity: str) -> str:
 
 
 def cover(executed: Path) -> tuple[str, str, str]:
-    """The light picture, the dark picture, and the alternative text of chapter 2's figure of four networks."""
+    """The light picture, the dark picture, and the alternative text of the figure of four networks."""
     figure = output(executed, "draw-four")
     light, dark = (
         urllib.parse.unquote(svg) for svg in re.findall(r'src="data:image/svg\+xml,([^"]*)"', figure)
@@ -32,7 +32,7 @@ def cover(executed: Path) -> tuple[str, str, str]:
 
 
 def live(executed: Path) -> str:
-    """Chapter 2's first live figure, without its script, which the built page loads once."""
+    """The notebook's first live figure, without its script, which the built page loads once."""
     return re.sub(r"<script.*", "", output(executed, "draw-live-networks"), flags=re.DOTALL) + "\n"
 
 

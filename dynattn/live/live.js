@@ -254,6 +254,13 @@
     }
   }
 
+  /** Where the name of an arrow stands: beyond its tip, or beside it where it points down, so that of two in a line both can be read. */
+  function beyond(dx, dy) {
+    const long = Math.hypot(dx, dy) || 1, [x, y] = [dx / long, dy / long];
+    return y > 0.3 ? [Math.sign(x || 1) * y, -Math.abs(x)] : [x, y];
+  }
+  const anchor = (x) => (x > 0.5 ? "start" : x < -0.5 ? "end" : "middle");
+
   /** A table of cells, the darker the larger; A from clear to full, W with its sign in two colours. */
   function heat(area, M, kind, rows, columns, label, limit) {
     const side = area.width - 92, cell = Math.min(34, side / M[0].length);
@@ -432,13 +439,16 @@
   // ----------------------------------------------------------------------------------------------- figures
 
   const places = (n) => Array.from({ length: n }, (_, i) => String(i + 1));
-  const strongest = (A, tokens, i) => { const j = A[i].indexOf(Math.max(...A[i])); return `“${tokens[i]}” takes ${number(A[i][j])} from “${tokens[j]}”`; };
+  const strongest = (A, tokens, i) => { const j = A[i].indexOf(Math.max(...A[i])); return `“${tokens[i]}” reads ${number(A[i][j])} from “${tokens[j]}”`; };
 
   const kinds = {
-    /** data: {sentences, head, W}: computed A(x) of a trained head beside a learned W for sentences of W.length tokens. */
+    /** data: {sentences, head, W, beside}: computed A(x) of a head beside a learned W for sentences of W.length tokens, and
+     * beside the A of one more sentence, which stays, if there is one. */
     networks(panel, data) {
       const head = withIndex(data.head), sentence = panel.sentence("Sentence", data.sentences);
-      const computed = stage(panel, "computed A(x)", 340, 180), learned = stage(panel, "learned W", 340, 180);
+      const fixed = data.beside ? tokenize(data.beside) : [];
+      if (fixed.length) network(stage(panel, `A for “${data.beside}”`, 340, 180), headWeights(head, embed(head, fixed).X), "A", fixed, fixed, `Computed network of “${data.beside}”.`);
+      const computed = stage(panel, fixed.length ? "A for the sentence above" : "computed A(x)", 340, 180), learned = stage(panel, "learned W", 340, 180);
       const size = Math.max(...data.W.flat().map(Math.abs));
       return () => {
         const tokens = tokenize(sentence.value), n = data.W.length;
@@ -452,7 +462,7 @@
         }
         const A = headWeights(head, X), said = tokens.map((_, i) => strongest(A, tokens, i)).join("; ");
         network(computed, A, "A", tokens, tokens, `Computed network: ${said}.`);
-        const tables = [matrixTable("Computed A: row takes from column", A, tokens, tokens)];
+        const tables = [matrixTable("Computed A: row reads from column", A, tokens, tokens)];
         if (tokens.length === n) {
           network(learned, data.W, "W", tokens, tokens, "Learned network: the same lines for every sentence.", size);
           tables.push(matrixTable("Learned W, the same for every sentence", data.W, tokens, tokens));
@@ -465,14 +475,43 @@
       };
     },
 
-    /** data: {tokens, points}: drag the query or a key; keys are the values. */
+    /** data: {tokens, points}: drag any token's arrow, and the network that the tokens write is drawn anew. */
+    arrows(panel, data) {
+      const tokens = data.tokens, X = data.points.map((p) => [...p]);
+      const plane = stage(panel, "the words as arrows", 340, 250), area = stage(panel, "the network that they write", 340, 180);
+      plane.to = (x, y) => [170 + 48 * x, 125 - 48 * y];
+      plane.from = (px, py) => [(px - 170) / 48, (125 - py) / 48];
+      const handles = X.map((_, i) => panel.handle(plane, `arrow of “${tokens[i]}”`, () => X[i], (x, y) => (X[i] = [x, y]), { limit: 2.1 }));
+      panel.button("Put the arrows back", () => { data.points.forEach((p, i) => (X[i] = [...p])); panel.host.redraw(); });
+      return () => {
+        const A = weights(X, X), said = tokens.map((_, i) => { const j = A[i].indexOf(Math.max(...A[i]));
+          return `“${tokens[i]}” from ${i === j ? "itself" : `“${tokens[j]}”`}, ${number(A[i][j])}`; });
+        plane.clear(`Arrows: ${tokens.map((t, i) => `${t} ${X[i].map((x) => number(x, 1)).join(", ")}`).join("; ")}.`);
+        const [ox, oy] = plane.to(0, 0);
+        X.forEach((p, i) => {
+          const [x, y] = plane.to(...p), long = Math.hypot(x - ox, y - oy) || 1, [ux, uy] = [(x - ox) / long, (y - oy) / long];
+          const [lx, ly] = beyond(x - ox, y - oy);
+          plane.put("line", { class: "arrow", x1: ox, y1: oy, x2: x, y2: y });
+          plane.put("path", { class: "node", d: `M${x} ${y}l${-9 * ux + 4 * uy} ${-9 * uy - 4 * ux}l${-8 * uy} ${8 * ux}z` });
+          plane.put("text", { x: x + 19 * lx, y: y + 19 * ly + 4.5, "text-anchor": anchor(lx) }, tokens[i]);
+        });
+        handles.forEach((place) => place());
+        network(area, A, "A", tokens, tokens, `Each word reads most: ${said.join("; ")}.`);
+        panel.table([matrixTable("A: row reads from column", A, tokens, tokens),
+          { caption: "The arrows", columns: ["across", "up"], rows: tokens.map((t, i) => [t, ...X[i]]) }]);
+        return `Each word reads most: ${said.join("; ")}.`;
+      };
+    },
+
+    /** data: {tokens, points, query, plain}: drag the query or a key; keys are the values. Plain: with no more controls. */
     drag(panel, data) {
       const keys = data.points.map((p) => [...p]), tokens = data.tokens;
       let query = [...data.query];
-      const sharp = panel.slider("Temperature", { min: -2, max: 2, step: 0.1, value: 0, show: (x) => number(10 ** x, 2) });
-      const width = panel.choice("Features d", ["2 (as drawn)", "4", "16", "64", "256", "1024"]);
-      const factor = panel.toggle("Divide by √d", true);
-      const plane = stage(panel, "queries, keys, output", 340, 300), bars = stage(panel, "the row of A", 340, 180);
+      const still = { value: 0 }, on = { value: true };
+      const sharp = data.plain ? still : panel.slider("Temperature", { min: -2, max: 2, step: 0.1, value: 0, show: (x) => number(10 ** x, 2) });
+      const width = data.plain ? still : panel.choice("Features d", ["2 (as drawn)", "4", "16", "64", "256", "1024"]);
+      const factor = data.plain ? on : panel.toggle("Divide by √d", true);
+      const plane = stage(panel, "query, keys, output", 340, 300), bars = stage(panel, "the row of A", 340, 180);
       plane.to = (x, y) => [170 + 62 * x, 150 - 62 * y];
       plane.from = (px, py) => [(px - 170) / 62, (150 - py) / 62];
       const handles = keys.map((_, j) => panel.handle(plane, `key “${tokens[j]}”`, () => keys[j], (x, y) => (keys[j] = [x, y])));
@@ -489,8 +528,9 @@
         keys.forEach((k, j) => {
           const [x, y] = plane.to(...k);
           arrow(k, "axis");
-          plane.put("circle", { class: "share", cx: x, cy: y, r: 4 + 16 * Math.sqrt(row[j]), "fill-opacity": 0.35 });
-          plane.put("text", { x, y: y - 15, "text-anchor": "middle" }, tokens[j]);
+          plane.put("circle", { class: "share", cx: x, cy: y, r: 30 * Math.sqrt(row[j]), "fill-opacity": 0.35 });
+          const [lx, ly] = beyond(x - ox, y - oy);
+          plane.put("text", { x: x + (24 + 10 * Math.abs(lx)) * lx, y: y + 24 * ly + 4.5, "text-anchor": "middle" }, tokens[j]);
         });
         arrow(query, "query");
         const [yx, yy] = plane.to(...output);
@@ -790,7 +830,7 @@
     .strong{font-weight:600} line.A,line.W{fill:none;stroke-linecap:round} line.A{stroke:var(--A)} line.W{stroke:var(--W)}
     rect.A{fill:var(--A)} rect.W{fill:var(--W)} rect.negative{fill:var(--negative)} .frame{fill:none;stroke:currentColor}
     .curve{fill:none;stroke:var(--W);stroke-width:2}
-    .node{fill:currentColor} .axis{stroke:currentColor;stroke-opacity:.45} .query{stroke:var(--A);stroke-width:2.5}
+    .node{fill:currentColor} .axis{stroke:currentColor;stroke-opacity:.45} .arrow{stroke:currentColor;stroke-width:1.8} .query{stroke:var(--A);stroke-width:2.5}
     .hull{fill:var(--A);fill-opacity:.1;stroke:var(--A);stroke-opacity:.5} .share,.output{fill:var(--A)}
     .handle{fill:currentColor;fill-opacity:.15;stroke:currentColor;cursor:grab}
     .maps{display:grid;gap:4px;align-items:center} .maps legend{float:none;font-weight:600;margin-bottom:.2rem} .maps span{font-size:13px}
