@@ -267,6 +267,43 @@ def test_a_notebook_runs_in_its_own_environment_whatever_the_caller_has(environm
     assert not run.current(job, environment), "an edited notebook runs again"
 
 
+def test_what_claims_say_concerns_their_own_chapter_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    said = tmp_path / "dynattn" / "claims" / "03.toml"
+    said.parent.mkdir(parents=True)
+    said.write_text("before")
+    (tmp_path / "made.json").write_text(json.dumps({"package": "p", "claims": "of all chapters"}))
+    jobs = []
+    for name in ("03-a", "04-b"):
+        path, target = notebook(tmp_path / f"{name}.ipynb", "1"), tmp_path / "out" / f"{name}.ipynb"
+        notebook(target, "1")
+        target.with_suffix(".json").write_text(json.dumps(run.stamp(path, tmp_path)))
+        jobs.append((path, target, 0))
+    assert all(run.current(job, tmp_path) for job in jobs)
+    said.write_text("after")
+    (tmp_path / "made.json").write_text(json.dumps({"package": "p", "claims": "others"}))
+    assert [run.current(job, tmp_path) for job in jobs] == [False, True]
+
+
+def test_the_package_is_its_code_and_what_its_claims_say(tmp_path):
+    for name in ("pyproject.toml", "dynattn/a.py", "dynattn/claims/01.toml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    before = colab.package(tmp_path)
+    (tmp_path / "dynattn/claims/01.toml").write_text("a headline")
+    after = colab.package(tmp_path)
+    assert after["package"] == before["package"] and after["claims"] != before["claims"]
+    (tmp_path / "dynattn/a.py").write_text("1")
+    assert colab.package(tmp_path)["package"] != before["package"]
+
+
+def test_notebooks_are_chosen_by_the_start_of_their_names():
+    assert [path.name[:2] for path in run.chosen(["02", "05-how"])] == ["02", "02", "05"]
+    assert run.chosen([]) == CHAPTERS
+    with pytest.raises(SystemExit, match="^notebooks: got 99, expected a notebook's name or its start"):
+        run.chosen(["02", "99"])
+
+
 def test_what_fails_is_shown_and_not_kept(environment, tmp_path, capsys):
     bad = notebook(tmp_path / "bad.ipynb", "x = 1", "x / 0")
     littering = notebook(tmp_path / "littering.ipynb", "open('leftover', 'w').close()")

@@ -121,7 +121,7 @@ def page(records: dict[str, dict]) -> str:
         "a seed has given. The numbers were measured when the records were made; a different processor may change "
         "their last digits, and more than that after a long training.\n\n"
         f"Of {len(entries)} claims, {kinds.count('for')} speak *for* a sentence of the essay that prompted this book, and "
-        f"{kinds.count('against')} *against* one. {kinds.count('identity')} are *true by algebra*, so that the check is one "
+        f"{kinds.count('against')} *against* one (those that say only *the thesis* do not name it yet). {kinds.count('identity')} are *true by algebra*, so that the check is one "
         f"of the code, and {kinds.count('measured')} are *measured* and take no side.\n"
     )
     for chapter, numbers in groupby(entries, key=lambda number: order(number)[0]):

@@ -42,8 +42,8 @@ def stamp(notebook: Path, environment: Path) -> dict:
     """From what a result is made: the environment with its package, the notebook, and what its chapter's claims say."""
     made = json.loads((environment / "made.json").read_text(encoding="utf-8"))
     said = ROOT / "dynattn" / "claims" / f"{notebook.name[:2]}.toml"
-    parts = {"notebook": notebook, "claims": said}
-    return made | {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in parts.items()}
+    parts = {"notebook": notebook.read_bytes(), "claims": said.read_bytes() if said.exists() else b""}
+    return made | {name: hashlib.sha256(part).hexdigest() for name, part in parts.items()}
 
 
 def current(job: tuple[Path, Path, int], environment: Path) -> bool:
