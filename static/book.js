@@ -61,11 +61,15 @@
   }
 
   // A formula can be reached with the keyboard where it is wider than its place, and only there.
-  const formulas = new ResizeObserver((entries) => {
-    for (const { target } of entries) {
-      if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
-      else target.removeAttribute("tabindex");
+  const sizes = new ResizeObserver((entries) => {
+    for (const place of new Set(entries.map(({ target }) => target.closest("div.math")))) {
+      if (place.scrollWidth > place.clientWidth) place.tabIndex = 0;
+      else place.removeAttribute("tabindex");
     }
   });
-  for (const formula of document.querySelectorAll(".bd-article div.math")) formulas.observe(formula);
+  for (const place of document.querySelectorAll(".bd-article div.math")) {
+    sizes.observe(place);
+    // The formula is set later, and grows once more when its font has come.
+    new MutationObserver(() => place.querySelectorAll("mjx-container").forEach((formula) => sizes.observe(formula))).observe(place, { childList: true, subtree: true });
+  }
 }

@@ -191,3 +191,17 @@ def test_the_ledger_is_a_table_with_heads_and_escaped_names(shown):
         ["learned W", "W_Q <query>", "1,234,567 stored once"],
         ["computed A", "A", "25 for each input"],
     ]
+
+
+def test_a_table_has_names_and_digits(monkeypatch):
+    shown = []
+    monkeypatch.setattr(figures, "display", lambda data, raw: shown.append(data))
+    figures.table([[0.5, -0.001], [2, 1e3]], ["a", "<b>"], ["x", "y"], corner="reads from →")
+    figures.table(np.eye(2), "ab", "xy", decimals=0)
+    html = shown[0]["text/html"]
+    assert re.findall(r"<td>(.*?)</td>", html) == ["0.50", "0.00", "2.00", "1000.00"]
+    assert re.findall(r'<th scope="row">(.*?)</th>', html) == ["a", "&lt;b&gt;"]
+    assert '<th scope="col">reads from →</th>' in html
+    assert shown[0]["text/plain"].splitlines() == [" x y", "a 0.50 0.00", "<b> 2.00 1000.00"]
+    # Without a corner there is no header cell that says nothing.
+    assert "<td></td>" in shown[1]["text/html"] and shown[1]["text/plain"].splitlines()[1] == "a 1 0"

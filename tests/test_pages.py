@@ -203,6 +203,7 @@ def within(tab, width: int) -> list[str]:
     tab.wait_for_timeout(300)
     found = tab.evaluate("document.documentElement.scrollWidth")
     tab.set_viewport_size(before)
+    tab.wait_for_timeout(400)  # the sidebar slides back
     return [f"{found} px wide on a screen of {width} px"] if found > width else []
 
 

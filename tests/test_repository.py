@@ -62,11 +62,9 @@ def test_chapters_have_a_button_for_colab_once_the_address_is_written(tree):
     )
     assert built.returncode == 0, built.stderr
     for path in CHAPTERS:
-        page = (tree / "_build" / "html" / "book" / f"{path.stem}.html").read_text()
-        assert (
-            f'href="https://colab.research.google.com/github/some-one/a.book/blob/main/book/{path.name}"'
-            in page
-        )
+        place = path.relative_to(ROOT)
+        page = (tree / "_build" / "html" / place.with_suffix(".html")).read_text()
+        assert f'href="https://colab.research.google.com/github/some-one/a.book/blob/main/{place}"' in page
         assert f'href="{NEW}"' in page
 
 

@@ -530,7 +530,7 @@
           arrow(k, "axis");
           plane.put("circle", { class: "share", cx: x, cy: y, r: 30 * Math.sqrt(row[j]), "fill-opacity": 0.35 });
           const [lx, ly] = beyond(x - ox, y - oy);
-          plane.put("text", { x: x + (24 + 10 * Math.abs(lx)) * lx, y: y + 24 * ly + 4.5, "text-anchor": "middle" }, tokens[j]);
+          plane.put("text", { x: x + 24 * lx, y: y + 24 * ly + 4.5, "text-anchor": "middle" }, tokens[j]);
         });
         arrow(query, "query");
         const [yx, yy] = plane.to(...output);

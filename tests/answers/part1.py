@@ -502,8 +502,8 @@ WRONG = {
 
 # Kinds of answers that are the same mistake.
 SAME = {
-    "2.3, short",
-    "2.3, the same length for all",
+    *("2.3, short", "2.3, the same length for all"),
+    *("2.3, transposed", "2.3, for six tokens only"),
     *("1.4, always", "1.4, factors that sum to 1"),
     *("2.1, detached", "2.1, values detached", "2.1, through NumPy"),
 }
