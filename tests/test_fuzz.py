@@ -31,6 +31,7 @@ import dynattn
 from dynattn import (
     anatomy,
     corpora,
+    facts,
     figures,
     live,
     mixers,
@@ -113,6 +114,18 @@ def training_skipped(function, **arguments):
         return function(**arguments)
 
 
+def facts_skipped(function, **arguments):
+    with mock.patch.object(facts, "fit", lambda *args, **options: [0.0]):
+        return function(**arguments)
+
+
+def reader(mixer):
+    return seeded(lambda: facts.Reader(mixer()))
+
+
+FACTS_ = torch.tensor([[0, 1, 2], [3, 4, 5]]), torch.tensor([[2, 1, 0], [5, 4, 3]])
+
+
 def fit(**arguments):
     with mock.patch.object(training, "tqdm", lambda steps, **options: steps):
         return training.fit(**arguments), arguments["model"]
@@ -131,6 +144,7 @@ LAYERS = {
     "transformer.Block": lambda: transformer.Block(D, 3),
     "transformer.GPT": lambda: transformer.GPT(len(LETTERS), 9, 12, 3, 2),
     "transformer.Encoder": lambda: transformer.Encoder(len(LETTERS), 9, 12, 3, 2),
+    "facts.Reader": lambda: facts.Reader(SingleHeadAttention(facts.WIDTH, 8, 8)),
     "words.WordMixer": lambda: words.WordMixer(SingleHeadAttention(24, 12)),
     "corpora.Characters": lambda: CHARACTERS,
     "mixers.MLPMixer": lambda: mixers.MLPMixer(N, D, 3, 4, 1),
@@ -195,6 +209,18 @@ CALLS = {
     "tasks.regressions": (tasks.regressions, {
         "samples": 3, "n": 4, "d": 2, "generator": New(generator), "scale": 1.5}),
     "tasks.languages": (tasks.languages, {"samples": 3, "n": 4, "letters": 3, "generator": New(generator)}),
+    "facts.tokens": (facts.tokens, {"names": FACTS_[0], "drinks": FACTS_[1], "asked": FACTS_[0][:, 0]}),
+    "facts.questions": (facts.questions, {"samples": 3, "generator": New(generator), "facts": 2}),
+    "facts.Reader": (facts.Reader, {"mixer": seeded(lambda: SingleHeadAttention(facts.WIDTH, 8, 8))}),
+    "facts.Reader.forward": {"x": facts.questions(3, generator())[0]},
+    "facts.train": (lambda kind, seed: facts_skipped(facts.train, kind=kind, seed=seed), {"kind": "static", "seed": 0}),
+    "facts.export": (lambda head, static: json.loads(facts.export(head, static)), {
+        "head": reader(lambda: SingleHeadAttention(facts.WIDTH, 8, 8)), "static": reader(lambda: static.TokenMixer(4))}),
+    "facts.load": (facts.load, {}),
+    "facts.read": (facts.read, {"layers": facts.load(), "facts": facts.OFFERED[0], "asked": "Ben"}),
+    "facts.drawing": (facts.drawing, {
+        "layers": facts.load(), "facts": facts.OFFERED[0], "asked": "Ben", "axes": New(lambda: figures.subplots(2)[1])}),
+    "facts.figure": (facts.figure, {}),
     "experiments.chapter2.linearity_gaps": (chapter2.linearity_gaps, {
         "n": 3, "d": 2, "pairs": 2, "generator": New(generator)}),
     "experiments.chapter2.self_weights": (chapter2.self_weights, {
@@ -289,6 +315,7 @@ INNER = {
     "pretrained.sentence_vectors": {"A", "x"},
     "transformer.": {"A", "q", "k", "x", "context"},
     "words.": {"words", "present", "x", "context"},
+    "facts.": {"x", "names", "drinks", "asked", "q", "k"},
 }
 # KeyError is what Python itself raises for a word that a dictionary does not have.
 KINDS = {"words.computed_weights": (TypeError, ValueError, KeyError)}

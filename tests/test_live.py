@@ -21,7 +21,7 @@ from conftest import violations
 from helpers import normal, refuses
 from theme import move_payloads
 
-from dynattn import attention, figures, words
+from dynattn import attention, facts, figures, words
 from dynattn.live import KINDS, SCRIPT, Live
 from dynattn.transformer import GPT, export
 
@@ -431,6 +431,7 @@ def test_computed_weights_refuses_what_the_head_cannot_read():
 FIVE_TOKENS = [text for text in [*SENTENCES, "The cat chases mice."] if len(tokens_of(text)) == 5]
 rng = np.random.default_rng(0)
 DATA = {
+    "lookup": json.loads(facts.figure().data),
     "networks": {"sentences": SENTENCES, "head": HEAD, "W": HEAD["W"]},
     "arrows": {
         "tokens": ["I", "am", "a", "student", "."],
@@ -599,6 +600,35 @@ def lines(tab, name):
     return figure(tab, "networks").evaluate(
         f"figure => [...figure.shadowRoot.querySelectorAll('line.{name}')].map(line => line.outerHTML).join()"
     )
+
+
+def check_lookup(tab):
+    lookup = figure(tab, "lookup")
+    for of in facts.OFFERED:
+        for name, _ in facts.OFFERED[0]:
+            lookup.get_by_label(name, exact=True).check()
+            want, found = facts.read(facts.load(), of, name), tables(tab, "lookup")
+            shows(found[0], np.column_stack([want["A"], want["W"]]))
+            shows(found[1], np.column_stack([want["attention"], want["static"]]))
+            answer = dict(of)[name]
+            says(
+                tab,
+                "lookup",
+                f"from “{name} drinks {answer}” and answers: {answer} {want['attention'].max():.0%}",
+            )
+            best = [facts.DRINKS[i] for i in want["static"].argsort()[::-1][:3]]
+            says(
+                tab,
+                "lookup",
+                "The static layer guesses: "
+                + ", ".join(f"{d} {want['static'][facts.DRINKS.index(d)]:.0%}" for d in best),
+            )
+        lookup.get_by_role("button", name="Different facts").click()
+    drawn = lookup.locator("svg").evaluate_all(
+        "all => all.map(svg => [svg.textContent, svg.querySelectorAll('line').length])"
+    )
+    assert drawn[0][0].count("drinks") == drawn[1][0].count("drinks") == 3
+    assert drawn[0][1] == 1 and drawn[1][1] == 4, "the other lines of A are too thin to be seen"
 
 
 def check_networks(tab):
@@ -1034,6 +1064,8 @@ def test_a_second_sentence_stays_beside_and_controls_may_be_left_out(browser, tm
 
 
 DRAWN_MUTANTS = {
+    "an answer of the wrong layer": ("lookup", "linear(X, W_V))[0]", "linear(X, V))[0]"),
+    "the last facts for all": ("lookup", "const facts = data.sets[at]", "const facts = data.sets[0]"),
     "arrows that don't ask": (
         "arrows",
         "const A = weights(X, X), said",
@@ -1145,6 +1177,7 @@ ACTIVE = """(() => {
     return node;
 })()"""
 TABS = [
+    ("radio", "Ben"), ("button", "Different facts"), ("numbers", "lookup"),
     ("combobox", "Sentence"), ("textbox", "Sentence, typed"), ("numbers", "networks"),
     ("button", "Put the arrows back"), *(("slider", f"arrow of “{token}”") for token in DATA["arrows"]["tokens"]),
     ("numbers", "arrows"),

@@ -1,46 +1,52 @@
-"""Write the cover from a notebook as it ran: python tools/cover.py _build/run/0/02-scale-paths-masks.ipynb
+"""Write the cover from the package: ``python tools/cover.py``.
 
-The picture of README.md, book/two-networks.svg and book/two-networks-dark.svg, and its alternative text are what its
-figure `draw-four` shows; the live figure of index.md, book/two-networks.html, is its own first one. A test holds both to the
-notebook.
+The picture of README.md, ``book/lookup.svg`` and ``book/lookup-dark.svg``, with its alternative text, and the live figure of
+the first page, ``book/lookup.html``. A test holds them to what the package draws.
 """
 
 import html
-import json
 import re
-import sys
 import urllib.parse
 from pathlib import Path
+from unittest import mock
+
+from dynattn import facts, figures
 
 ROOT = Path(__file__).parents[1]
 
 
-def output(executed: Path, identity: str) -> str:
-    """The HTML that a cell of the executed chapter shows."""
-    cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
-    (cell,) = [cell for cell in cells if cell["id"] == identity]
-    return "".join(cell["outputs"][0]["data"]["text/html"])
-
-
-def cover(executed: Path) -> tuple[str, str, str]:
-    """The light picture, the dark picture, and the alternative text of the figure of four networks."""
-    figure = output(executed, "draw-four")
+def cover() -> tuple[str, str, str]:
+    """The light picture, the dark picture, and the alternative text: two questions to the same two layers."""
+    layers = facts.load()
+    figure, axes = figures.subplots(2, rows=2, width=8.0, height=4.4)
+    said = []
+    for row, asked in zip(axes, ("Ben", "Cleo"), strict=True):
+        facts.drawing(layers, facts.OFFERED[0], asked, row)
+        found = facts.read(layers, facts.OFFERED[0], asked)
+        best = facts.OFFERED[0][found["A"][:-1].argmax()]
+        said.append(f"asked about {asked}, it reads {found['A'].max():.2f} from '{best[0]} drinks {best[1]}'")
+    axes[0, 0].set_title("attention: weights computed")
+    axes[0, 1].set_title("a static layer: weights learned")
+    shown = []
+    with mock.patch.object(figures, "display", lambda data, raw: shown.append(data["text/html"])):
+        alt = f"Left, attention: {'; '.join(said)}. Right, a static layer, which reads from all three facts alike and guesses."
+        figures.show(figure, caption="The same two layers, asked twice.", alt=alt)
     light, dark = (
-        urllib.parse.unquote(svg) for svg in re.findall(r'src="data:image/svg\+xml,([^"]*)"', figure)
+        urllib.parse.unquote(svg) for svg in re.findall(r'src="data:image/svg\+xml,([^"]*)"', shown[0])
     )
-    return light, dark, html.unescape(re.search(r'alt="([^"]*)"', figure)[1])
+    return light, dark, alt
 
 
-def live(executed: Path) -> str:
-    """The notebook's first live figure, without its script, which the built page loads once."""
-    return re.sub(r"<script.*", "", output(executed, "draw-live-networks"), flags=re.DOTALL) + "\n"
+def live() -> str:
+    """The live figure of the first page, without its script, which the built page loads once."""
+    return facts.figure().element() + "\n"
 
 
 if __name__ == "__main__":
-    light, dark, alt = cover(Path(sys.argv[1]))
-    (ROOT / "book/two-networks.svg").write_text(light, encoding="utf-8")
-    (ROOT / "book/two-networks-dark.svg").write_text(dark, encoding="utf-8")
-    (ROOT / "book/two-networks.html").write_text(live(Path(sys.argv[1])), encoding="utf-8")
+    light, dark, alt = cover()
+    (ROOT / "book/lookup.svg").write_text(light, encoding="utf-8")
+    (ROOT / "book/lookup-dark.svg").write_text(dark, encoding="utf-8")
+    (ROOT / "book/lookup.html").write_text(live(), encoding="utf-8")
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     text = re.sub(r'alt="[^"]*"', lambda _: f'alt="{html.escape(alt)}"', text)
     (ROOT / "README.md").write_text(text, encoding="utf-8")

@@ -16,7 +16,19 @@ from matplotlib.figure import Figure
 from dynattn._checks import require_choice, require_kind
 
 SCRIPT = (Path(__file__).parent / "live.js").read_text(encoding="utf-8")
-KINDS = ("networks", "arrows", "drag", "transplant", "training", "heads", "bank", "dial", "gpt", "switch")
+KINDS = (
+    "lookup",
+    "networks",
+    "arrows",
+    "drag",
+    "transplant",
+    "training",
+    "heads",
+    "bank",
+    "dial",
+    "gpt",
+    "switch",
+)
 
 
 class Live:

@@ -442,6 +442,46 @@
   const strongest = (A, tokens, i) => { const j = A[i].indexOf(Math.max(...A[i])); return `“${tokens[i]}” reads ${number(A[i][j])} from “${tokens[j]}”`; };
 
   const kinds = {
+    /** data: {layers, sets}: facts, one a token, and a question; which fact attention reads from, and what a static layer does. */
+    lookup(panel, data) {
+      const { names, drinks, W_Q, W_K, W_V, W, V } = data.layers, people = data.sets[0].map(([name]) => name);
+      const hot = (words, word) => words.map((other) => Number(other === word));
+      const token = (name, drink) => [...hot(names, name), ...hot(drinks, drink), Number(drink === null)];
+      let at = 0;
+      const who = panel.radios("What does", people, 1);
+      who.set.append(element("span", {}, "drink?"));
+      panel.button("Different facts", () => { at = (at + 1) % data.sets.length; panel.host.redraw(); });
+      const computed = stage(panel, "attention: weights computed", 340, 150), learned = stage(panel, "static: weights learned", 340, 150);
+      const likeliest = (chances, most) => [...chances.keys()].sort((a, b) => chances[b] - chances[a]).slice(0, most)
+        .map((i) => `${drinks[i]} ${Math.round(100 * chances[i])}%`);
+      return () => {
+        const facts = data.sets[at], asked = people[who.value], X = [...facts.map(([name, drink]) => token(name, drink)), token(asked, null)];
+        const row = weights([linear(X, W_Q).at(-1)], linear(X, W_K))[0], fixed = W.at(-1);
+        const chances = softmax(matmul([row], linear(X, W_V))[0]), guess = softmax(matmul([fixed], linear(X, V))[0]);
+        const said = [...facts.map(([name, drink]) => `${name} drinks ${drink}`), `What does ${asked} drink?`];
+        const answer = likeliest(chances, 1), guesses = likeliest(guess, facts.length), best = row.indexOf(Math.max(...row));
+        for (const [area, w, kind, answers] of [[computed, row, "A", answer], [learned, fixed, "W", guesses]]) {
+          const left = 172, right = 254, y = (i) => 22 + 34 * i, end = y(said.length - 1), largest = Math.max(...w.map(Math.abs));
+          area.clear(`The question reads: ${said.map((text, i) => `${number(w[i])} from “${text}”`).join("; ")}. Answer: ${answers.join(", ")}.`);
+          w.forEach((weight, j) => {
+            const size = Math.abs(weight) / largest;
+            if (size < 0.02) return;
+            const line = { class: kind, x1: left, y1: y(j), x2: right, y2: end, "stroke-width": 6.5 * size, "stroke-opacity": 0.25 + 0.7 * size };
+            area.put("line", weight < 0 ? { ...line, "stroke-dasharray": "5 4" } : line);
+          });
+          said.forEach((text, j) => {
+            area.put("circle", { class: "node", cx: left, cy: y(j), r: 4 });
+            area.put("text", { x: left - 9, y: y(j) + 4.5, "text-anchor": "end", class: j === said.length - 1 ? "strong" : "" }, text);
+          });
+          area.put("circle", { class: "node", cx: right, cy: end, r: 4 });
+          answers.forEach((text, k) => area.put("text", { x: right + 9, y: end + 4.5 - 16 * (answers.length - 1 - k), class: "strong" }, text));
+        }
+        panel.table([{ caption: "How much the question reads", columns: ["attention", "static"], rows: said.map((text, i) => [text, row[i], fixed[i]]) },
+          { caption: "How likely each layer finds each answer", columns: ["attention", "static"], rows: drinks.map((drink, i) => [drink, chances[i], guess[i]]) }]);
+        return `Attention reads ${number(row[best])} from “${said[best]}” and answers: ${answer[0]}. The static layer guesses: ${guesses.join(", ")}.`;
+      };
+    },
+
     /** data: {sentences, head, W, beside}: computed A(x) of a head beside a learned W for sentences of W.length tokens, and
      * beside the A of one more sentence, which stays, if there is one. */
     networks(panel, data) {
