@@ -461,7 +461,7 @@
         const said = [...facts.map(([name, drink]) => `${name} drinks ${drink}`), `What does ${asked} drink?`];
         const answer = likeliest(chances, 1), guesses = likeliest(guess, facts.length), best = row.indexOf(Math.max(...row));
         for (const [area, w, kind, answers] of [[computed, row, "A", answer], [learned, fixed, "W", guesses]]) {
-          const left = 172, right = 254, y = (i) => 22 + 34 * i, end = y(said.length - 1), largest = Math.max(...w.map(Math.abs));
+          const left = 158, right = 236, y = (i) => 22 + 34 * i, end = y(said.length - 1), largest = Math.max(...w.map(Math.abs));
           area.clear(`The question reads: ${said.map((text, i) => `${number(w[i])} from “${text}”`).join("; ")}. Answer: ${answers.join(", ")}.`);
           w.forEach((weight, j) => {
             const size = Math.abs(weight) / largest;
@@ -471,7 +471,7 @@
           });
           said.forEach((text, j) => {
             area.put("circle", { class: "node", cx: left, cy: y(j), r: 4 });
-            area.put("text", { x: left - 9, y: y(j) + 4.5, "text-anchor": "end", class: j === said.length - 1 ? "strong" : "" }, text);
+            area.put("text", { x: left - 9, y: y(j) + 4.5, "text-anchor": "end" }, text);
           });
           area.put("circle", { class: "node", cx: right, cy: end, r: 4 });
           answers.forEach((text, k) => area.put("text", { x: right + 9, y: end + 4.5 - 16 * (answers.length - 1 - k), class: "strong" }, text));
