@@ -4,7 +4,8 @@ One module per idea, in the order in which the chapters need them: :mod:`dynattn
 learned), :mod:`dynattn.attention` (weights that are computed), :mod:`dynattn.anatomy` (instruments for looking
 into a layer), :mod:`dynattn.mixers` (what could stand in attention's place), :mod:`dynattn.transformer` (layers made
 into models), :mod:`dynattn.corpora` and :mod:`dynattn.pretrained` (real text, a real model), and the leaves that every
-chapter uses: tasks, training, seeding, claims, exercises, figures.
+chapter uses: tasks, training, seeding, claims, exercises, figures, live. :mod:`dynattn.facts` and :mod:`dynattn.words` hold
+the small trained layers behind live figures, :mod:`dynattn.experiments` what two notebooks measure.
 """
 
 from dynattn.claims import claim

@@ -1,5 +1,6 @@
 """Checks of arguments. Each error names the argument, what came and what was expected."""
 
+import hashlib
 import math
 import numbers
 import sys
@@ -305,6 +306,13 @@ def require_finite_logits(layer, x, context, q, k):
         if not (longest_q * longest_k <= largest).all():  # and at the logits themselves, by the formula
             if not all_finite((q / math.sqrt(q.shape[-1])) @ k.mT):
                 raise ValueError("q, k: the logits overflow, expected smaller numbers")
+
+
+def require_digest(name: str, data: bytes, digest: str) -> None:
+    """Refuse data that are not the ones that were pinned by their SHA-256."""
+    found = hashlib.sha256(data).hexdigest()
+    if found != digest:
+        raise ValueError(f"{name}: got SHA-256 {found}, expected {digest}")
 
 
 def require_positions(positions, d_head):

@@ -161,8 +161,10 @@ class SingleHeadAttention(nn.Module):
         return y
 
     # For the fast way, which knows only of several heads: one of them.
-    def _cut(self, q, k, v):
-        return q.unsqueeze(-3), k.unsqueeze(-3), v.unsqueeze(-3)
+    def _queries(self, y):
+        return y.unsqueeze(-3)
+
+    _keys = _values = _queries
 
     def _join(self, heads):
         return heads.squeeze(-3)
@@ -267,10 +269,7 @@ class MultiHeadAttention(nn.Module):
         """The computed weights A (..., n_heads, n_q, n_k); arguments and errors as in :meth:`forward`."""
         context = x if context is None else context
         check.require_layer_input(self, x, context, mask)
-        q = self._heads_of(self.W_Q(x), self.n_heads)
-        k = self._heads_of(self.W_K(context), self.n_kv_heads)
-        if self.positions == "rotary":
-            q, k = _rotated(q), _rotated(k)
+        q, k = self._queries(self.W_Q(x)), self._keys(self.W_K(context))
         A = _weights(q, self._shared(k), self._full_mask(x, context, mask))
         check.require_rows(A, x=x, context=context, q=q, k=k)
         return A
@@ -278,14 +277,26 @@ class MultiHeadAttention(nn.Module):
     def mix(self, A, context):
         """Apply given weights A (..., n_heads, n_q, n_k) to the values of context (..., n_k, d_model)."""
         check.require_layer_weights(self, A, context)
-        v = self._heads_of(self.W_V(context), self.n_kv_heads)
+        v = self._values(self.W_V(context))
         y = self._join(A @ self._shared(v))
         check.require_finite_result(y, A=A, context=context)
         return y
 
-    def _heads_of(self, y, n_heads):
+    def _cut(self, y, n_heads):
         """(..., n, n_heads * d_head) -> (..., n_heads, n, d_head): heads are cut from the projections."""
         return y.unflatten(-1, (n_heads, self.d_head)).transpose(-2, -3)
+
+    def _turned(self, y):
+        return _rotated(y) if self.positions == "rotary" else y
+
+    def _queries(self, y):
+        return self._turned(self._cut(y, self.n_heads))
+
+    def _keys(self, y):
+        return self._turned(self._cut(y, self.n_kv_heads))
+
+    def _values(self, y):
+        return self._cut(y, self.n_kv_heads)
 
     def _join(self, heads):
         return self.W_O(heads.transpose(-2, -3).flatten(-2))
@@ -307,10 +318,6 @@ class MultiHeadAttention(nn.Module):
         if mask is None:
             return causal
         return mask & causal if mask.dtype == torch.bool else mask.masked_fill(~causal, -torch.inf)
-
-    def _cut(self, q, k, v):  # for the fast way
-        q, k, v = map(self._heads_of, (q, k, v), (self.n_heads, self.n_kv_heads, self.n_kv_heads))
-        return (_rotated(q), _rotated(k), v) if self.positions == "rotary" else (q, k, v)
 
     @classmethod
     def from_torch(cls, source: nn.MultiheadAttention) -> "MultiHeadAttention":
@@ -397,7 +404,8 @@ def _alibi(n_heads, x, context):
 def _without_weights(layer, x, context, mask):
     """A layer's output by torch's fused kernel."""
     check.require_layer_input(layer, x, context, mask)
-    q, k, v = layer._cut(*_projected(layer, x, context))
+    q, k, v = _projected(layer, x, context)
+    q, k, v = layer._queries(q), layer._keys(k), layer._values(v)
     # Where a logit is not finite, the kernel would make zeros, without a word.
     check.require_finite_logits(layer, x, context, q, k)
     causal = layer.causal and mask is None and layer.positions != "alibi"

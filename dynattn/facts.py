@@ -14,9 +14,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from dynattn import _checks as check
-from dynattn import figures
+from dynattn import figures, live
 from dynattn.attention import SingleHeadAttention, attention
-from dynattn.live import Live
 from dynattn.static import TokenMixer
 from dynattn.training import fit
 
@@ -91,14 +90,12 @@ class Reader(nn.Module):
         kinds = SingleHeadAttention, TokenMixer
         check.require_kind("mixer", mixer, kinds, "SingleHeadAttention or TokenMixer")
         self.mixer = mixer
-        self.W_V = (
-            nn.Linear(WIDTH, len(DRINKS), bias=False) if isinstance(mixer, TokenMixer) else nn.Identity()
-        )
+        static = isinstance(mixer, TokenMixer)  # attention has a W_V of its own
+        self.W_V = nn.Linear(WIDTH, len(DRINKS), bias=False) if static else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x (samples, n, WIDTH) -> scores (samples, number of drinks), read at the last token."""
-        y = self.mixer(self.W_V(x) if isinstance(self.mixer, TokenMixer) else x)
-        return y[:, -1]
+        return self.mixer(self.W_V(x))[:, -1]
 
 
 def train(kind: str, seed: int) -> Reader:
@@ -110,18 +107,10 @@ def train(kind: str, seed: int) -> Reader:
     check.require_choice("kind", kind, ("attention", "static"))
     check.require_int("seed", seed, at_least=-(2**62), at_most=2**62)
     torch.manual_seed(seed)
-    model = Reader(
-        SingleHeadAttention(WIDTH, 8, len(DRINKS)) if kind == "attention" else TokenMixer(FACTS + 1)
-    )
-    fit(
-        model,
-        lambda g: questions(128, g),
-        F.cross_entropy,
-        steps=600,
-        lr=0.02,
-        seed=seed,
-        label=f"facts, {kind}",
-    )
+    mixer = SingleHeadAttention(WIDTH, 8, len(DRINKS)) if kind == "attention" else TokenMixer(FACTS + 1)
+    model = Reader(mixer)
+    batches, label = lambda g: questions(128, g), f"facts, {kind}"
+    fit(model, batches, F.cross_entropy, steps=600, lr=0.02, seed=seed, label=label)
     return model
 
 
@@ -143,8 +132,7 @@ def export(head: Reader, static: Reader) -> str:
         "W": static.mixer.W,
         "V": static.W_V.weight,
     }
-    rounded = {name: [[round(x, 3) for x in row] for row in W.tolist()] for name, W in matrices.items()}
-    return json.dumps({"names": NAMES, "drinks": DRINKS, **rounded}, separators=(",", ":"))
+    return json.dumps({"names": NAMES, "drinks": DRINKS, **live.rounded(matrices)}, separators=(",", ":"))
 
 
 def load() -> dict:
@@ -153,11 +141,9 @@ def load() -> dict:
     Raises:
         ValueError: the file is not the one that this version of the package was made with.
     """
-    text = FILE.read_text(encoding="utf-8")
-    found = hashlib.sha256(text.encode()).hexdigest()
-    if found != SHA256:
-        raise ValueError(f"{FILE.name}: got SHA-256 {found}, expected {SHA256}")
-    return json.loads(text)
+    data = FILE.read_bytes()
+    check.require_digest(FILE.name, data, SHA256)
+    return json.loads(data)
 
 
 # What the live figure offers: three facts about the same people, and a question about any of them.
@@ -194,21 +180,17 @@ def read(layers: dict, facts, asked: str) -> dict[str, np.ndarray]:
     who, what = (
         torch.tensor([[words.index(fact[i]) for fact in facts]]) for i, words in enumerate((NAMES, DRINKS))
     )
-    x = tokens(who, what, torch.tensor([NAMES.index(asked)]))[0].double().numpy()
+    x = tokens(who, what, torch.tensor([NAMES.index(asked)]))[0].double()
     try:
         W_Q, W_K, W_V, W, V = (
-            np.array(layers[name], dtype=float) for name in ("W_Q", "W_K", "W_V", "W", "V")
+            torch.tensor(layers[name]).double() for name in ("W_Q", "W_K", "W_V", "W", "V")
         )
         mixed, A = attention(x[-1:] @ W_Q.T, x @ W_K.T, x @ W_V.T)
-        fixed = W[-1:] @ (x @ V.T)
-    except (KeyError, TypeError, ValueError):
+        fixed = W[-1] @ (x @ V.T)
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError):
         raise ValueError("layers: got other entries, expected those that load() returns") from None
-
-    def chances(scores):
-        exp = np.exp(scores - scores.max())
-        return exp / exp.sum()
-
-    return {"A": A[0], "W": W[-1], "attention": chances(mixed[0]), "static": chances(fixed[0])}
+    found = {"A": A[0], "W": W[-1], "attention": mixed[0].softmax(-1), "static": fixed.softmax(-1)}
+    return {name: numbers.numpy() for name, numbers in found.items()}
 
 
 def drawing(layers: dict, facts, asked: str, axes) -> None:
@@ -224,13 +206,13 @@ def drawing(layers: dict, facts, asked: str, axes) -> None:
     inputs = [*(f"{name} drinks {drink}" for name, drink in facts), f"What does {asked} drink?"]
     for axis, kind, chances in zip(axes, "AW", (found["attention"], found["static"])):
         best = chances.argsort()[::-1][: 1 if kind == "A" else FACTS]
-        answer = ", ".join(f"{DRINKS[i]} {chances[i]:.0%}" for i in best).replace(", ", "\n")
+        answer = "\n".join(f"{DRINKS[i]} {chances[i]:.0%}" for i in best)
         limit = np.abs(found[kind]).max()
         figures.network(axis, found[kind][None], kind, inputs, [answer], limit=limit)
         axis.set_xlim(-1.6, 1.6)
 
 
-def figure() -> Live:
+def figure() -> live.Live:
     """The live figure: ask about one of three people, and see which fact the question reads from."""
     layers = load()
     still, axes = figures.subplots(2, width=8.0, height=2.4)
@@ -240,10 +222,10 @@ def figure() -> Live:
     guess = ", ".join(
         f"{DRINKS[i]} {found['static'][i]:.0%}" for i in found["static"].argsort()[::-1][:FACTS]
     )
-    return Live(
+    return live.Live(
         "lookup", {"layers": layers, "sets": OFFERED},
         caption="Two layers trained on the same questions. Change the name, and attention reads from a different fact. The "
-        "static layer reads from all three alike, whomever you ask about.",
+        "static layer reads from all three alike, whomever you ask about. (A dashed line is a negative weight.)",
         alt=f"Asked what Ben drinks, attention reads {found['A'][1]:.2f} from 'Ben drinks coffee' and answers "
         f"{DRINKS[found['attention'].argmax()]}. The static layer guesses: {guess}.",
         still=still, table=(["reads from", "attention", "static"],

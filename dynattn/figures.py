@@ -83,6 +83,15 @@ def subplots(columns: int = 1, width: float = 7.0, height: float = 3.2, rows: in
 def show(figure, *, caption: str, alt: str) -> None:
     """Show a figure once, with its caption and its alternative text, readable on a light and on a dark page.
 
+    Arguments and errors as in :func:`element`.
+    """
+    text = element(figure, caption=caption, alt=alt)
+    display({"text/html": text, "text/plain": f"[Figure: {alt}] {caption}"}, raw=True)
+
+
+def element(figure, *, caption: str, alt: str) -> str:
+    """A figure as HTML: its drawing for a light page and that for a dark one, and its caption.
+
     Args:
         figure: a matplotlib figure, drawn in the book's style; it is closed.
         caption: what the figure is about, one or two sentences.
@@ -111,8 +120,7 @@ def show(figure, *, caption: str, alt: str) -> None:
         f'src="data:image/svg+xml,{urllib.parse.quote(svg, safe=_SAFE)}">'
         for mode, svg, hidden in (("light", light, ""), ("dark", dark, ";display:none"))
     )
-    text = f'<figure class="dynattn-figure" style="margin:1em 0">{images}<figcaption>{html.escape(caption)}</figcaption></figure>'
-    display({"text/html": text, "text/plain": f"[Figure: {alt}] {caption}"}, raw=True)
+    return f'<figure class="dynattn-figure" style="margin:1em 0">{images}<figcaption>{html.escape(caption)}</figcaption></figure>'
 
 
 _SAFE = " =:/,;()!*'@&$+?-_.~{}[]|^"
@@ -220,19 +228,14 @@ def table(M, rows, columns, corner: str = "", decimals: int = 2) -> None:
     require_kind("corner", corner, str, "a str")
     require_int("decimals", decimals, at_least=0, at_most=9)
     first = f'<th scope="col">{html.escape(corner)}</th>' if corner else "<td></td>"
+    cells = [[f"{np.round(x, decimals) + 0:.{decimals}f}" for x in row] for row in M]
     head = first + "".join(f'<th scope="col">{html.escape(str(name))}</th>' for name in columns)
     body = "".join(
-        f'<tr><th scope="row">{html.escape(str(name))}</th>'
-        + "".join(f"<td>{np.round(x, decimals) + 0:.{decimals}f}</td>" for x in row)
-        + "</tr>"
-        for name, row in zip(rows, M)
+        f'<tr><th scope="row">{html.escape(str(name))}</th>{"".join(f"<td>{cell}</td>" for cell in row)}</tr>'
+        for name, row in zip(rows, cells)
     )
     plain = "\n".join(
-        [" ".join(map(str, ("", *columns)))]
-        + [
-            f"{name} " + " ".join(f"{np.round(x, decimals) + 0:.{decimals}f}" for x in row)
-            for name, row in zip(rows, M)
-        ]
+        " ".join(map(str, row)) for row in [("", *columns), *((name, *row) for name, row in zip(rows, cells))]
     )
     text = f'<table class="dataframe dynattn-numbers"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     display({"text/html": text, "text/plain": plain}, raw=True)

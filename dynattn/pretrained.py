@@ -4,7 +4,6 @@ Its files are data: a file of numbers (safetensors, which can hold no code) and 
 each checked against the SHA-256 with which this book was written.
 """
 
-import hashlib
 import os
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 
-from dynattn._checks import require_kind
+from dynattn._checks import require_digest, require_kind
 from dynattn.transformer import Encoder
 
 SHA256 = {
@@ -144,9 +143,7 @@ def _read(name: str, folder) -> bytes:
             f"folder: got {folder!r}, expected one with a file {name} that can be read ({said}: {path})"
             + f"; the package {DATA_PACKAGE} is damaged" * (folder is None)
         ) from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != SHA256[name]:
-        raise ValueError(f"{path}: got SHA-256 {found}, expected {SHA256[name]}")
+    require_digest(str(path), data, SHA256[name])
     return data
 
 

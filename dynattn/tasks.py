@@ -63,7 +63,8 @@ def routed(P: torch.Tensor, samples: int, d: int, generator: torch.Generator):
 
 def switched(P: torch.Tensor, Q: torch.Tensor, samples: int, d: int, generator: torch.Generator):
     """A routing that depends on the content: P where the first two features of the first token have the same sign,
-    else Q (chapter 1). Needs d of at least 2. Given the choice, each entry of x still has mean 0 and variance 1.
+    else Q (chapter 1). Needs d of at least 2. Given the choice, each entry of x still has mean 0 and variance 1, and tokens stay uncorrelated within
+    each feature: that is why the mean of P and Q is the best static W.
 
     Returns:
         (x, y): x (samples, n, d) standard normal in the dtype of P, y = P x or Q x.

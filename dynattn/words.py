@@ -13,8 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dynattn import live
 from dynattn._checks import (
     all_finite,
+    require_digest,
     require_finite_result,
     require_generator,
     require_indices,
@@ -269,8 +271,7 @@ def export(head: WordMixer, static: WordMixer) -> str:
         "readout": head.readout.weight,
         "W": static.mixer.W,
     }
-    rounded = {name: [[round(x, 3) for x in row] for row in W.tolist()] for name, W in matrices.items()}
-    return json.dumps({"vocabulary": VOCABULARY, **rounded}, separators=(",", ":"))
+    return json.dumps({"vocabulary": VOCABULARY, **live.rounded(matrices)}, separators=(",", ":"))
 
 
 def load() -> dict:
@@ -279,11 +280,9 @@ def load() -> dict:
     Raises:
         ValueError: the file is not the one that this version of the package was made with.
     """
-    text = FILE.read_text(encoding="utf-8")
-    found = hashlib.sha256(text.encode()).hexdigest()
-    if found != SHA256:
-        raise ValueError(f"{FILE.name}: got SHA-256 {found}, expected {SHA256}")
-    return json.loads(text)
+    data = FILE.read_bytes()
+    require_digest(FILE.name, data, SHA256)
+    return json.loads(data)
 
 
 def computed_weights(head: dict, tokens: list[str]) -> np.ndarray:

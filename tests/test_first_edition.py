@@ -5,6 +5,7 @@ went, the line says "gone: " and why. Claims keep their numbers.
 """
 
 import csv
+import functools
 import re
 from collections import Counter
 
@@ -13,6 +14,8 @@ from conftest import ROOT
 from notebooks import load
 
 from dynattn.claims import registry
+
+cells_of = functools.cache(lambda path: load(ROOT / path)["cells"])
 
 with (ROOT / "tests" / "first_edition.tsv").open(encoding="utf-8", newline="") as file:
     ROWS = list(csv.reader(file, delimiter="\t"))[1:]
@@ -36,7 +39,7 @@ def test_it_is_where_the_table_says(kind, name, home):
             assert registry(int(name.split(".")[0]))[name].retired
         return
     path, _, place = home.partition("#")
-    cells = load(ROOT / path)["cells"]
+    cells = cells_of(path)
     if kind == "figure":
         place = place or name.split("/")[1]
         assert [cell["id"] for cell in cells if cell["id"] == place], "its cell"

@@ -282,6 +282,8 @@ CALLS = {
     "figures.subplots": (figures.subplots, {"columns": 1, "width": 2.0, "height": 1.5, "rows": 2}),
     "figures.show": (figures.show, {
         "figure": New(lambda: axes().figure), "caption": "A caption.", "alt": "What is seen."}),
+    "figures.element": (figures.element, {
+        "figure": New(lambda: axes().figure), "caption": "A caption.", "alt": "What is seen."}),
     "figures.matrix": (figures.matrix, {
         "axes": New(axes), "M": P, "kind": "A", "rows": "abcde", "columns": list("abcde"), "title": "a title",
         "numbers": True, "limit": 1.0}),
@@ -291,6 +293,7 @@ CALLS = {
         "axes": New(axes), "M": P, "kind": "W", "inputs": "abcde", "outputs": list("abcde"), "title": "a title",
         "limit": 1.0}),
     "figures.ledger": (figures.ledger, {"learned": {"W": 3}, "computed": {"A": 4}}),
+    "live.rounded": (live.rounded, {"matrices": {"W": P}}),
     "live.Live": (live.Live, {
         "kind": "networks", "data": {"W": [[1.0]]}, "caption": "A caption.", "alt": "What is seen.",
         "still": New(lambda: axes().figure), "table": (["a", "b"], [["x", 0.5]]), "payload": None}),

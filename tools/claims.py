@@ -13,7 +13,7 @@ from pathlib import Path
 import run
 from notebooks import ROOT, load, notebooks
 
-from dynattn.claims import Claim, line, margin, registry, said, show
+from dynattn.claims import FOLDER, Claim, line, margin, registry, said, show
 
 RECORDS = ROOT / "book" / "records.json"
 TEMPLATE = ROOT / "tools" / "templates" / "verdict.md"
@@ -24,9 +24,10 @@ def order(number: str) -> list[int]:
     return [int(part) for part in number.split(".")]
 
 
-def claims(chapters: int = 12) -> dict[str, Claim]:
+def claims() -> dict[str, Claim]:
     """All claims of the book that are not retired, by number, in order."""
-    found = [entry for chapter in range(1, chapters + 1) for entry in registry(chapter).values()]
+    chapters = [int(path.stem) for path in FOLDER.glob("*.toml")]
+    found = [entry for chapter in chapters for entry in registry(chapter).values()]
     return {
         entry.number: entry for entry in sorted(found, key=lambda e: order(e.number)) if not entry.retired
     }
@@ -88,9 +89,11 @@ def lines(entry: Claim, record: dict) -> list[str]:
     ]
 
 
-def block(numbers, entries: dict[str, Claim], records: dict[str, dict], suffix: str) -> str:
+def block(
+    numbers, entries: dict[str, Claim], records: dict[str, dict], where: dict[str, Path], suffix: str
+) -> str:
     """Claims as lines that open, each with a link to the place where it is measured; without the package's style."""
-    where, found = homes(), []
+    found = []
     for number in numbers:
         if number not in entries or number not in records:
             raise ValueError(f"claim {number}: got none, expected a claim of the registry with a record")
@@ -106,7 +109,7 @@ def block(numbers, entries: dict[str, Claim], records: dict[str, dict], suffix: 
 
 def page(records: dict[str, dict]) -> str:
     """The book's page of claims."""
-    entries = claims()
+    entries, where = claims(), homes()
     titles = {
         order(path.stem[:2])[0]: load(path)["cells"][0]["source"]
         for path in notebooks()
@@ -126,17 +129,17 @@ def page(records: dict[str, dict]) -> str:
     )
     for chapter, numbers in groupby(entries, key=lambda number: order(number)[0]):
         title = re.search(r"^# (.*)$", titles[chapter], re.MULTILINE)[1]
-        text += f"\n## Chapter {chapter}: {title}\n\n{block(numbers, entries, records, 'row')}\n"
+        text += f"\n## Chapter {chapter}: {title}\n\n{block(numbers, entries, records, where, 'row')}\n"
     return text
 
 
 def verdict(template: str, records: dict[str, dict]) -> str:
     """The book's page of verdicts: the template, with each line ``{claims 5.1 5.3}`` replaced by these claims."""
     title, _, text = template.partition("\n\n")
-    entries, tables = claims(), count(1)
+    entries, where, tables = claims(), homes(), count(1)
     return f"{title}\n\n{MADE}\n\n" + re.sub(
         r"(?m)^\{claims ([\d. ]+)\}$",
-        lambda found: block(found[1].split(), entries, records, f"verdict-{next(tables)}"),
+        lambda found: block(found[1].split(), entries, records, where, f"verdict-{next(tables)}"),
         text,
     )
 

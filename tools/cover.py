@@ -8,7 +8,6 @@ import html
 import re
 import urllib.parse
 from pathlib import Path
-from unittest import mock
 
 from dynattn import facts, figures
 
@@ -27,12 +26,10 @@ def cover() -> tuple[str, str, str]:
         said.append(f"asked about {asked}, it reads {found['A'].max():.2f} from '{best[0]} drinks {best[1]}'")
     axes[0, 0].set_title("attention: weights computed")
     axes[0, 1].set_title("a static layer: weights learned")
-    shown = []
-    with mock.patch.object(figures, "display", lambda data, raw: shown.append(data["text/html"])):
-        alt = f"Left, attention: {'; '.join(said)}. Right, a static layer, which reads from all three facts alike and guesses."
-        figures.show(figure, caption="The same two layers, asked twice.", alt=alt)
+    alt = f"Left, attention: {'; '.join(said)}. Right, a static layer, which reads from all three facts alike and guesses."
+    picture = figures.element(figure, caption="The same two layers, asked twice.", alt=alt)
     light, dark = (
-        urllib.parse.unquote(svg) for svg in re.findall(r'src="data:image/svg\+xml,([^"]*)"', shown[0])
+        urllib.parse.unquote(svg) for svg in re.findall(r'src="data:image/svg\+xml,([^"]*)"', picture)
     )
     return light, dark, alt
 

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import html
 import json
 import math
 import os
@@ -10,6 +9,7 @@ import re
 from pathlib import Path
 
 from dynattn import live
+from dynattn.claims import show
 
 # In a notebook each live figure brings the script, in the book a page loads it once.
 LIVE_SCRIPT = re.compile(r'<script class="dynattn-live">.*?</script>', re.DOTALL)
@@ -83,9 +83,7 @@ def add_worst(text: str, records: dict, way: str) -> str:
         if "worst" not in record or "seeds" not in record:
             return match[0]
         link = f'<a href="{way}#claim-{match[2]}-{match[3]}-row">All claims</a>'
-        worst = record["worst"]
-        worst = html.escape(worst) if isinstance(worst, str) else f"{worst:g}"
-        line = f"Worst of {record['seeds']} seeds: {worst}. {link}"
+        line = f"Worst of {record['seeds']} seeds: {show(record['worst'])}. {link}"
         return f'{match[1]}<p class="dynattn-worst">{line}</p>'
 
     return CLAIM.sub(add, WORST.sub("", text))

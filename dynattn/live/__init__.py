@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from dynattn._checks import require_choice, require_kind
+from dynattn._checks import all_finite, require_choice, require_kind, require_tensor, shape_of
 
 SCRIPT = (Path(__file__).parent / "live.js").read_text(encoding="utf-8")
 KINDS = (
@@ -118,6 +118,22 @@ class Live:
             "image/png": self.picture,
             "text/plain": repr(self),
         }
+
+
+def rounded(matrices: dict) -> dict[str, list[list[float]]]:
+    """Learned matrices, tensors by name, as lists of rows to three decimals: what a figure's file holds of them.
+
+    Raises:
+        TypeError, ValueError: matrices is not a dict of tensors with two dimensions and finite numbers.
+    """
+    require_kind("matrices", matrices, dict, "a dict of tensors")
+    for name, W in matrices.items():
+        require_tensor("matrices", W)
+        if W.dim() != 2 or not all_finite(W):
+            raise ValueError(
+                f"matrices: got {name} of shape {shape_of(W)}, expected a matrix of finite numbers"
+            )
+    return {name: [[round(x, 3) for x in row] for row in W.tolist()] for name, W in matrices.items()}
 
 
 def _require_table(table):

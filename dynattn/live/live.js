@@ -570,7 +570,8 @@
           arrow(k, "axis");
           plane.put("circle", { class: "share", cx: x, cy: y, r: 30 * Math.sqrt(row[j]), "fill-opacity": 0.35 });
           const [lx, ly] = beyond(x - ox, y - oy);
-          plane.put("text", { x: x + 24 * lx, y: y + 24 * ly + 4.5, "text-anchor": "middle" }, tokens[j]);
+          const level = Math.abs(ly) < 0.2; // beside its point, it would stand in the circle
+          plane.put("text", { x: level ? x : x + 24 * lx, y: level ? y + 34 : y + 24 * ly + 4.5, "text-anchor": "middle" }, tokens[j]);
         });
         arrow(query, "query");
         const [yx, yy] = plane.to(...output);
