@@ -49,6 +49,15 @@ VOCABULARY = (
     "the",
     ".",
 )
+# What the live figures offer: the exported head names the right word for every token of them.
+OFFERED = (
+    "I am a student.",
+    "Cats chase small mice.",
+    "They are happy doctors.",
+    "You see the birds.",
+    "The cats chase a dog.",
+    "The clever cat hears a bird.",
+)
 MOST_TOKENS = 9  # that the head can read
 LENGTHS = (4, 8)  # of the shortest and of the longest sentence
 FILE = Path(__file__).parent / "live" / "words.json"

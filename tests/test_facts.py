@@ -24,14 +24,51 @@ def generator(seed=0):
 
 def test_a_question_asks_for_one_of_its_facts():
     x, y = facts.questions(500, generator(), facts=4)
-    who, what, question = x.split([len(facts.NAMES), len(facts.DRINKS), 1], dim=-1)
+    who, what, about = x.split([len(facts.NAMES), len(facts.DRINKS), len(facts.NAMES)], dim=-1)
     assert x.shape == (500, 5, facts.WIDTH) and y.shape == (500,)
-    assert torch.equal(question[..., 0], torch.tensor([0.0, 0, 0, 0, 1]).expand(500, 5))
-    assert who.sum(-1).eq(1).all() and what[:, :-1].sum(-1).eq(1).all() and what[:, -1].eq(0).all()
-    assert who[:, :-1].sum(1).max() == what[:, :-1].sum(1).max() == 1, "no name and no drink twice"
-    asked = (who[:, :-1] * who[:, -1:]).sum(-1)  # 1 at the fact about the name in the question
+    for part in (who, what):
+        assert part[:, :-1].sum(-1).eq(1).all() and part[:, -1].eq(0).all()
+        assert part.sum(1).max() == 1, "no name and no drink twice"
+    assert about[:, -1].sum(-1).eq(1).all() and about[:, :-1].eq(0).all()
+    asked = (who[:, :-1] * about[:, -1:]).sum(-1)  # 1 at the fact about the name in the question
     assert asked.sum(-1).eq(1).all() and torch.equal((what[:, :-1] * asked[..., None]).sum(1).argmax(-1), y)
     assert [asked.mean(0)[i].item() for i in range(4)] == pytest.approx([0.25] * 4, abs=0.06)
+
+
+def test_a_question_about_two_wants_their_drinks_in_its_order():
+    (question, told), answers, asked = facts.two_questions(500, generator(), facts=5)
+    who, what = told.split([len(facts.NAMES), len(facts.DRINKS)], dim=-1)
+    assert question.shape == (500, 1, 16) and told.shape == (500, 5, 16) and answers.shape == (500, 2, 8)
+    assert who.sum(-1).eq(1).all() and what.sum(-1).eq(1).all() and who.sum(1).max() == 1, "no name twice"
+    assert what.sum(1).max() > 1, "a drink may come twice"
+    for i, names in enumerate(question[:, 0].split(8, dim=-1)):
+        matches = (who * names[:, None]).sum(-1)  # 1 at the fact about the i-th name of the question
+        assert matches.sum(-1).eq(1).all() and torch.equal(matches.argmax(-1), asked[:, i])
+        assert torch.equal((what * matches[..., None]).sum(1), answers[:, i])
+    assert (asked[:, 0] != asked[:, 1]).all()
+
+
+def test_two_heads_answer_every_pair_and_one_head_gives_both_the_same():
+    for of in facts.OFFERED:
+        for asked in itertools.permutations([name for name, _ in of], 2):
+            found = facts.read_two(LAYERS, of, asked)
+            (row,), one = found["one"]
+            rows, two = found["two"]
+            assert [facts.DRINKS[i] for i in two.argmax(-1)] == [dict(of)[name] for name in asked]
+            assert two.max(-1).min() > 0.9 and rows.max(-1).min() > 0.9, "each head reads one fact"
+            assert {rows[0].argmax(), rows[1].argmax()} == {[n for n, _ in of].index(name) for name in asked}
+            assert one[0].argmax() == one[1].argmax() and row.max() < 0.65, "one blend behind both answers"
+
+
+def test_the_exported_layers_are_what_train_two_makes_and_one_head_keeps_half_of_the_error():
+    inputs, answers, _ = facts.two_questions(2000, generator(12345), facts.FACTS)
+    for kind, heads, low, high in (("one", 1, 0.47, 0.53), ("two", 2, 0, 0.02)):
+        model = facts.TwoAnswers(heads, 16 // heads)
+        with torch.no_grad():
+            for part in "QKVO":
+                getattr(model.heads, f"W_{part}").weight.copy_(torch.tensor(LAYERS[kind][f"W_{part}"]))
+            assert low <= facts.squared_error(model(inputs), answers) <= high
+    assert facts.squared_error(torch.full_like(answers, 1 / 8), answers) == pytest.approx(1)
 
 
 def test_the_exported_layers_answer_new_questions_as_the_page_says():

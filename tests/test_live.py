@@ -432,6 +432,7 @@ FIVE_TOKENS = [text for text in [*SENTENCES, "The cat chases mice."] if len(toke
 rng = np.random.default_rng(0)
 DATA = {
     "lookup": json.loads(facts.figure().data),
+    "pairs": json.loads(facts.two_figure().data),
     "networks": {"sentences": SENTENCES, "head": HEAD, "W": HEAD["W"]},
     "arrows": {
         "tokens": ["I", "am", "a", "student", "."],
@@ -445,12 +446,13 @@ DATA = {
     "transplant": {"sentences": FIVE_TOKENS, "head": HEAD},
     "training": {
         "steps": [0, 10, 50, 400],
-        "W": rng.normal(size=(4, 8, 8)).round(3).tolist(),
+        "names": list(facts.NAMES),
+        "facts": [f"{name} drinks {drink}" for name, drink in facts.OFFERED[0]],
+        "W": rng.normal(size=(4, 4)).round(3).tolist(),
         "B": rng.normal(size=(4, 8, 8)).round(3).tolist(),
-        "A": rng.dirichlet(np.ones(8), size=(4, 3, 8)).round(3).tolist(),
-        "loss_static": [1, 0.95, 0.91, 0.9],
-        "loss_attention": [1, 0.5, 0.12, 0.02],
-        "targets": np.eye(8)[rng.integers(8, size=(3, 8))].tolist(),
+        "A": rng.dirichlet(np.ones(4), size=(4, 3)).round(3).tolist(),
+        "right_static": [0.1, 0.3, 0.33, 0.34],
+        "right_attention": [0.12, 0.5, 0.9, 1],
     },
     "heads": {
         "W": rng.normal(size=(4, 16, 16)).round(3).tolist(),
@@ -466,6 +468,8 @@ DATA = {
         ],
     },
 }
+DATA["sign"] = {}
+DATA["orders"] = {"n": 4, "length": 20, "start": 5}
 DATA["bank"] = {
     "sizes": [1, 4, 13, 256],
     "ticks": [1, 256],
@@ -628,7 +632,25 @@ def check_lookup(tab):
         "all => all.map(svg => [svg.textContent, svg.querySelectorAll('line').length])"
     )
     assert drawn[0][0].count("drinks") == drawn[1][0].count("drinks") == 3
-    assert drawn[0][1] == 1 and drawn[1][1] == 4, "the other lines of A are too thin to be seen"
+    assert drawn[0][1] == 1 and drawn[1][1] == 3, "all other weights are too small to be seen"
+
+
+def check_pairs(tab):
+    """Every pair of names in both orders, in all offered facts: the package's numbers, and the right drinks from two heads."""
+    pairs = figure(tab, "pairs")
+    people = [name for name, _ in facts.OFFERED[0]]
+    for of in facts.OFFERED:
+        for place, asked in enumerate(itertools.permutations(people, 2)):
+            pairs.get_by_label("Question", exact=True).select_option(str(place))
+            want, found = facts.read_two(facts.load(), of, asked), tables(tab, "pairs")
+            for kind, shown in zip(("one", "two"), (found[:2], found[2:]), strict=True):
+                for table, numbers in zip(shown, want[kind], strict=True):
+                    shows(table, numbers)
+            drinks = [dict(of)[name] for name in asked]
+            scores = want["two"][1].max(axis=1)
+            told = ", ".join(f"{n}: {d} {s:.2f}" for n, d, s in zip(asked, drinks, scores))
+            says(tab, "pairs", f"Two heads: {told}.")
+        pairs.get_by_role("button", name="Different facts").click()
 
 
 def check_networks(tab):
@@ -776,18 +798,20 @@ def check_transplant(tab):
 
 def check_training(tab):
     data = DATA["training"]
-    for step, sentence in [(3, 0), (0, 2), (2, 1)]:
+    for step in (3, 0, 2):
         figure(tab, "training").get_by_label("Training step").fill(str(step))
-        figure(tab, "training").get_by_label("Sentence").select_option(str(sentence))
         found = tables(tab, "training")
-        shows(found[0], data["W"][step])
-        shows(found[1], data["B"][step])
-        shows(found[2], data["A"][step][sentence])
-        shows(found[3], data["targets"][sentence])
+        shows(found[0], data["B"][step])
+        shows(found[1], data["A"][step])
+        shows(found[2], [data["W"][step]])
         assert figure(tab, "training").get_by_label("Training step").get_attribute("aria-valuetext") == str(
             data["steps"][step]
         )
-    says(tab, "training", "Step 50: static error 0.91, attention's error 0.12.")
+    says(
+        tab,
+        "training",
+        "Step 50: attention answers 90% of new questions rightly, the static layer 33%.",
+    )
 
 
 def check_heads(tab):
@@ -806,11 +830,39 @@ def check_heads(tab):
     says(tab, "heads", f"Without head 1, 4: answers {first} and {second}, ")
 
 
+def check_orders(tab):
+    """Orders are numbered as in a dictionary, and the rule writes the network of each."""
+    angle = 2 * np.pi * np.arange(4) / 4
+    stands = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    for number, wants in enumerate(itertools.permutations(range(4)), start=1):
+        figure(tab, "orders").get_by_label("Order", exact=True).fill(str(number))
+        A, found = attention.attention(20 * stands[list(wants)], stands, stands)[1], tables(tab, "orders")
+        shows(found[0], A)
+        assert [row[-1] for row in found[1]] == [str(j + 1) for j in wants]
+        least = min(A[i, j] for i, j in enumerate(wants))
+        says(tab, "orders", f"Order {number} of 24: every token reads at least {least:.3f}")
+
+
+def check_sign(tab):
+    """What is shown as the nearest is the nearest, found by trying a thousand rows of the softmax."""
+    a = np.linspace(0, 1, 1001)
+    for part, label in enumerate(("nothing", "a residual", "a residual and W_V")):
+        figure(tab, "sign").get_by_label(label, exact=True).check()
+        for wanted in (-1, -0.5, 0, 0.5, 1):
+            figure(tab, "sign").get_by_label("Wanted weight on the word before").fill(str(wanted))
+            found = tables(tab, "sign")
+            rows = np.stack([a, 1 - a + part], axis=1) if part < 2 else np.array([[wanted, 1.0]])
+            missed = ((rows - [wanted, 1]) ** 2).sum(axis=1)
+            shows(found[0], [[wanted, 1], rows[missed.argmin()]])
+            shows(found[1], [[missed.min()]])
+    says(tab, "sign", "Wanted 1.00 and 1, reached 1.00 and 1.00, missed 0.00.")
+
+
 def check_bank(tab):
     data, bank = DATA["bank"], figure(tab, "bank")
     for place, which in [(0, 0), (2, 1), (3, 0), (1, 1), (2, 0)]:
         bank.get_by_label("Stored K").fill(str(place))
-        bank.get_by_label("Sentence").select_option(str(which))
+        bank.get_by_label("Example").select_option(str(which))
         K, A, found = data["sizes"][place], np.array(data["inputs"][which]["A"]), tables(tab, "bank")
         means = [
             [[float(j == m) if m < g - 1 else (j >= m) / (4 - m) for j in range(4)] for m in range(g)]
@@ -835,7 +887,7 @@ def check_bank(tab):
 
 def check_dial(tab):
     data, dial = DATA["dial"], figure(tab, "dial")
-    slider = dial.get_by_label("Share p of tokens that look")
+    slider = dial.get_by_label("Fraction p who must look")
     for k in (2, 0, 1):
         slider.fill(str(k))
         found = tables(tab, "dial")
@@ -1080,9 +1132,20 @@ DRAWN_MUTANTS = {
     ),
     "transplant the wrong way": ("transplant", "[from, of].map", "[of, from].map"),
     "static side follows": ("networks", "network(learned, data.W,", "network(learned, A,"),
+    "one head's scores for both": (
+        "pairs",
+        "matmul([row], V.map((v) => own(v, h)))[0]",
+        "matmul([A[0]], V.map((v) => own(v, 0)))[0]",
+    ),
     "always the last step": ("training", "const t = at.value", "const t = data.steps.length - 1"),
     "heads stay on": ("heads", "times(W, on[h].value ? q.rows[h][j] : 0)", "times(W, q.rows[h][j])"),
     "bias forgotten": ("heads", ", data.bias);", ");"),
+    "a residual that brings nothing": ("sign", "[a, 2 - a]", "[a, 1 - a]"),
+    "everyone wants what stands in its own place": (
+        "orders",
+        "wants.map((j) => times([stands[j]]",
+        "wants.map((j, i) => times([stands[i]]",
+    ),
     "always the largest bank": ("bank", "const K = data.sizes[at.value]", "const K = data.sizes.at(-1)"),
     "one row for all tokens": (
         "bank",
@@ -1178,16 +1241,19 @@ ACTIVE = """(() => {
 })()"""
 TABS = [
     ("radio", "Ben"), ("button", "Different facts"), ("numbers", "lookup"),
+    ("combobox", "Question"), ("button", "Different facts"), ("numbers", "pairs"),
     ("combobox", "Sentence"), ("textbox", "Sentence, typed"), ("numbers", "networks"),
     ("button", "Put the arrows back"), *(("slider", f"arrow of “{token}”") for token in DATA["arrows"]["tokens"]),
     ("numbers", "arrows"),
     ("slider", "Temperature"), ("combobox", "Features d"), ("checkbox", "Divide by √d"),
     *(("slider", f"key “{token}”") for token in DATA["drag"]["tokens"]), ("slider", "query"), ("numbers", "drag"),
     ("combobox", "Weights from"), ("combobox", "Values from"), ("numbers", "transplant"),
-    ("slider", "Training step"), ("combobox", "Sentence"), ("numbers", "training"),
+    ("slider", "Training step"), ("numbers", "training"),
     ("combobox", "Question"), *(("checkbox", f"Head {head}") for head in range(1, 5)), ("numbers", "heads"),
-    ("slider", "Stored K"), ("combobox", "Sentence"), ("numbers", "bank"),
-    ("slider", "Share p of tokens that look"), ("numbers", "dial"),
+    ("slider", "Order"), ("numbers", "orders"),
+    ("slider", "Wanted weight on the word before"), ("radio", "nothing"), ("numbers", "sign"),
+    ("slider", "Stored K"), ("combobox", "Example"), ("numbers", "bank"),
+    ("slider", "Fraction p who must look"), ("numbers", "dial"),
     ("textbox", "Text"), ("button", "Add the likeliest next character"), ("button", "Draw the next one by chance"),
     ("radio", "Layer 1, head 1"), ("slider", "cell of the chosen A"), ("numbers", "gpt"),
     ("radio", "German"), ("combobox", "Text"), ("combobox", "Layer"), ("numbers", "switch"),
@@ -1215,7 +1281,7 @@ def test_every_control_by_keyboard_with_a_name(browser, demo):
             tab.keyboard.press("Enter")
             tab.keyboard.press("Tab")
             assert spoken()[1] == "Numbers of the figure"
-            assert figure(tab, name).locator(".numbers table").first.is_visible()
+            expect(figure(tab, name).locator(".numbers table").first).to_be_visible()
         tab.keyboard.press("Tab")
         assert tab.evaluate("document.activeElement.tagName") == "BODY", (
             "no control was missed, and the way leads out"

@@ -18,12 +18,15 @@ from dynattn._checks import all_finite, require_choice, require_kind, require_te
 SCRIPT = (Path(__file__).parent / "live.js").read_text(encoding="utf-8")
 KINDS = (
     "lookup",
+    "pairs",
     "networks",
     "arrows",
     "drag",
     "transplant",
     "training",
     "heads",
+    "orders",
+    "sign",
     "bank",
     "dial",
     "gpt",

@@ -441,12 +441,13 @@
   const places = (n) => Array.from({ length: n }, (_, i) => String(i + 1));
   const strongest = (A, tokens, i) => { const j = A[i].indexOf(Math.max(...A[i])); return `“${tokens[i]}” reads ${number(A[i][j])} from “${tokens[j]}”`; };
 
+  const hot = (words, word) => words.map((other) => Number(other === word));
+
   const kinds = {
     /** data: {layers, sets}: facts, one a token, and a question; which fact attention reads from, and what a static layer does. */
     lookup(panel, data) {
       const { names, drinks, W_Q, W_K, W_V, W, V } = data.layers, people = data.sets[0].map(([name]) => name);
-      const hot = (words, word) => words.map((other) => Number(other === word));
-      const token = (name, drink) => [...hot(names, name), ...hot(drinks, drink), Number(drink === null)];
+      const token = (name, drink, about) => [...hot(names, name), ...hot(drinks, drink), ...hot(names, about)];
       let at = 0;
       const who = panel.radios("What does", people, 1);
       who.set.append(element("span", {}, "drink?"));
@@ -455,7 +456,7 @@
       const likeliest = (chances, most) => [...chances.keys()].sort((a, b) => chances[b] - chances[a]).slice(0, most)
         .map((i) => `${drinks[i]} ${Math.round(100 * chances[i])}%`);
       return () => {
-        const facts = data.sets[at], asked = people[who.value], X = [...facts.map(([name, drink]) => token(name, drink)), token(asked, null)];
+        const facts = data.sets[at], asked = people[who.value], X = [...facts.map(([name, drink]) => token(name, drink)), token(null, null, asked)];
         const row = weights([linear(X, W_Q).at(-1)], linear(X, W_K))[0], fixed = W.at(-1);
         const chances = softmax(matmul([row], linear(X, W_V))[0]), guess = softmax(matmul([fixed], linear(X, V))[0]);
         const said = [...facts.map(([name, drink]) => `${name} drinks ${drink}`), `What does ${asked} drink?`];
@@ -479,6 +480,52 @@
         panel.table([{ caption: "How much the question reads", columns: ["attention", "static"], rows: said.map((text, i) => [text, row[i], fixed[i]]) },
           { caption: "How likely each layer finds each answer", columns: ["attention", "static"], rows: drinks.map((drink, i) => [drink, chances[i], guess[i]]) }]);
         return `Attention reads ${number(row[best])} from “${said[best]}” and answers: ${answer[0]}. The static layer guesses: ${guesses.join(", ")}.`;
+      };
+    },
+
+    /** data: {layers: {names, drinks, one, two}, sets}: a question about two people, read by one head and by two. */
+    pairs(panel, data) {
+      const { names, drinks } = data.layers, people = data.sets[0].map(([name]) => name);
+      const pairs = people.flatMap((a) => people.filter((b) => b !== a).map((b) => [a, b]));
+      let at = 0;
+      const who = panel.choice("Question", pairs.map(([a, b]) => `What do ${a} and ${b} drink?`));
+      panel.button("Different facts", () => { at = (at + 1) % data.sets.length; panel.host.redraw(); });
+      const layers = [[data.layers.one, "one head"], [data.layers.two, "two heads"]].map(([layer, name]) => ({ ...layer, name, area: stage(panel, name, 340, 160) }));
+      return () => {
+        const facts = data.sets[at], asked = pairs[who.value], told = facts.map(([name, drink]) => `${name} drinks ${drink}`);
+        const X = facts.map(([name, drink]) => [...hot(names, name), ...hot(drinks, drink)]), question = asked.flatMap((name) => hot(names, name));
+        const keyed = facts.map(([name]) => [...hot(names, name), ...hot(drinks, null)]); // keys are made from the names alone
+        const tables = [], said = [];
+        for (const { name, area, heads, W_Q, W_K, W_V, W_O } of layers) {
+          const q = linear([question], W_Q)[0], K = linear(keyed, W_K), V = linear(X, W_V), width = q.length / heads;
+          const own = (row, h) => row.slice(h * width, (h + 1) * width), which = Array.from({ length: heads }, (_, h) => (heads > 1 ? `head ${h + 1}` : "the head"));
+          const A = which.map((_, h) => weights([own(q, h)], K.map((k) => own(k, h)))[0]);
+          const mixed = A.flatMap((row, h) => matmul([row], V.map((v) => own(v, h)))[0]), out = linear([mixed], W_O)[0];
+          const scores = asked.map((_, i) => out.slice(i * drinks.length, (i + 1) * drinks.length));
+          const best = scores.map((row) => row.indexOf(Math.max(...row)));
+          const answer = asked.map((person, i) => `${person}: ${drinks[best[i]]} ${number(scores[i][best[i]])}`);
+          const left = 128, right = 224, y = (j) => 20 + 34 * j, end = (h) => (heads > 1 ? 37 + 34 * h : y(1));
+          area.clear(`${which.map((head, h) => `${head} reads ${told.map((fact, j) => `${number(A[h][j])} from “${fact}”`).join(", ")}`).join("; ")}. ${answer.join("; ")}.`);
+          A.forEach((row, h) => row.forEach((w, j) => {
+            if (w > 0.02) area.put("line", { class: "A", x1: left, y1: y(j), x2: right, y2: end(h), "stroke-width": 6.5 * w, "stroke-opacity": 0.25 + 0.7 * w });
+          }));
+          told.forEach((fact, j) => {
+            area.put("circle", { class: "node", cx: left, cy: y(j), r: 4 });
+            area.put("text", { x: left - 9, y: y(j) + 4.5, "text-anchor": "end" }, fact);
+          });
+          which.forEach((head, h) => {
+            area.put("circle", { class: "node", cx: right, cy: end(h), r: 4 });
+            area.put("text", { x: right + 9, y: end(h) + 4.5 }, head);
+          });
+          scores.forEach((row, i) => {
+            const two = [...row.keys()].sort((a, b) => row[b] - row[a]).slice(0, 2).filter((k) => row[k] > 0.1);
+            area.put("text", { x: 10, y: 128 + 20 * i, class: "strong" }, `${asked[i]}: ${two.map((k) => `${drinks[k]} ${number(row[k])}`).join(", ")}`);
+          });
+          tables.push(matrixTable(`${name}: how much it reads`, A, which, told), matrixTable(`${name}: scores`, scores, asked, drinks));
+          said.push(`${name[0].toUpperCase()}${name.slice(1)}: ${answer.join(", ")}.`);
+        }
+        panel.table(tables);
+        return said.join(" ");
       };
     },
 
@@ -611,21 +658,21 @@
       };
     },
 
-    /** data: {steps, W, A, B, loss_static, loss_attention, targets}: a record of two trainings on the same data. */
+    /** data: {steps, names, facts, W, A, B, right_static, right_attention}: two layers at moments of their training: W, one row
+     * for all questions; A, a row for each name; B, the learned rule between names. */
     training(panel, data) {
       const at = panel.slider("Training step", { min: 0, max: data.steps.length - 1, step: 1, value: data.steps.length - 1, show: (i) => String(data.steps[i]) });
-      const which = panel.choice("Sentence", data.A[0].map((_, s) => `sentence ${s + 1}`));
-      const W = stage(panel, "learned W, for every sentence", 300, 280), B = stage(panel, "the learned rule B", 300, 280);
-      const A = stage(panel, "computed A, for this sentence", 300, 280), want = stage(panel, "what this sentence asks for", 300, 280);
+      const asked = data.A[0].map((_, i) => data.facts[i].split(" ")[0]), read = data.facts.concat("the question itself"), short = [...asked, "itself"];
+      const B = stage(panel, "the learned rule: about whom × whose fact", 330, 300), A = stage(panel, "computed A: one row per question", 330, 190), W = stage(panel, "learned W: one row for all of them", 330, 110);
+      const size = Math.max(...data.B.flat(2).map(Math.abs)), largest = Math.max(...data.W.flat().map(Math.abs));
       return () => {
-        const t = at.value, s = which.value, axes = places(data.W[0].length);
-        heat(W, data.W[t], "W", axes, null, "Learned static matrix", 1);
-        heat(B, data.B[t], "W", null, null, "Learned rule: the wanted name against the name, feature by feature");
-        heat(A, data.A[t][s], "A", axes, null, "Computed matrix", 1);
-        heat(want, data.targets[s], "A", axes, null, "Wanted routing", 1);
-        panel.table([matrixTable("Learned W", data.W[t], axes, axes), matrixTable("Learned rule B", data.B[t], places(data.B[t].length), places(data.B[t][0].length)),
-          matrixTable("Computed A", data.A[t][s], axes, axes), matrixTable("Wanted routing", data.targets[s], axes, axes)]);
-        return `Step ${data.steps[t]}: static error ${number(data.loss_static[t])}, attention's error ${number(data.loss_attention[t])}.`;
+        const t = at.value, row = [data.W[t]], about = asked.map((name) => `${name}?`);
+        heat(B, data.B[t], "W", data.names, data.names, "Learned rule: name asked about against name in a fact", size);
+        heat(A, data.A[t], "A", about, short, "Computed rows", 1);
+        heat(W, row, "W", ["anyone?"], short, "Learned row", largest);
+        panel.table([matrixTable("Learned rule: row, the name asked about; column, the name in a fact", data.B[t], data.names, data.names),
+          matrixTable("Computed rows", data.A[t], about, read), matrixTable("Learned row, for all questions", row, ["anyone?"], read)]);
+        return `Step ${data.steps[t]}: attention answers ${Math.round(100 * data.right_attention[t])}% of new questions rightly, the static layer ${Math.round(100 * data.right_static[t])}%.`;
       };
     },
 
@@ -655,20 +702,73 @@
       };
     },
 
+    /** data: {n, length}: n tokens on a circle, each of which wants to read from one; the rule writes the network of any order. */
+    orders(panel, data) {
+      const n = data.n, every = places(n).map((_, i) => i + 1).reduce((product, i) => product * i, 1), names = places(n);
+      const at = panel.slider("Order", { min: 1, max: every, step: 1, value: data.start, show: (k) => `${k} of ${every}` });
+      const wish = stage(panel, "what the sentence asks for", 300, 230), drawn = stage(panel, "the network that the rule writes", 340, 210);
+      const on = (i, r) => { const angle = 2 * Math.PI * i / n; return [150 + r * Math.cos(angle), 115 - r * Math.sin(angle)]; };
+      const stands = names.map((_, i) => [Math.cos(2 * Math.PI * i / n), Math.sin(2 * Math.PI * i / n)]);
+      const order = (k) => { // the k-th order of 0 ... n - 1, counted from 0, in the order of a dictionary
+        const left = names.map((_, i) => i), found = [];
+        for (let m = n, block = every; m > 0; m--) { block /= m; found.push(left.splice(Math.floor(k / block), 1)[0]); k %= block; }
+        return found;
+      };
+      return () => {
+        const wants = order(at.value - 1), A = weights(wants.map((j) => times([stands[j]], data.length)[0]), stands);
+        wish.clear(`Token by token, it should read from: ${wants.map((j) => names[j]).join(", ")}.`);
+        wants.forEach((j, i) => {
+          const [x1, y1] = on(i, 78), [x2, y2] = on(j, 78);
+          if (i === j) return wish.put("circle", { class: "loop", cx: on(i, 64)[0], cy: on(i, 64)[1], r: 14 });
+          const [bx, by] = on(j, 78), long = Math.hypot(x2 - x1, y2 - y1), [ux, uy] = [(x2 - x1) / long, (y2 - y1) / long];
+          wish.put("line", { class: "arrow", x1, y1, x2: x2 - 8 * ux, y2: y2 - 8 * uy });
+          wish.put("path", { class: "node", d: `M${bx - 5 * ux} ${by - 5 * uy}l${-9 * ux + 4 * uy} ${-9 * uy - 4 * ux}l${-8 * uy} ${8 * ux}z` });
+        });
+        names.forEach((name, i) => {
+          const [x, y] = on(i, 78), [tx, ty] = on(i, 100);
+          wish.put("circle", { class: "node", cx: x, cy: y, r: 4 });
+          wish.put("text", { x: tx, y: ty + 5, "text-anchor": "middle" }, name);
+        });
+        network(drawn, A, "A", names, names, `Network of order ${at.value}.`);
+        const least = Math.min(...wants.map((j, i) => A[i][j]));
+        panel.table([matrixTable("A: row reads from column", A, names, names), { caption: "Asked for", columns: ["reads from"], rows: wants.map((j, i) => [names[i], names[j]]) }]);
+        return `Order ${at.value} of ${every}: every token reads at least ${number(least, 3)} from the one it wants. The rule has not changed.`;
+      };
+    },
+
+    /** data: {}: one output that should get 1 from itself and w from the token before; the nearest that each set of parts allows. */
+    sign(panel, data) {
+      const at = panel.slider("Wanted weight on the word before", { min: -1, max: 1, step: 0.05, value: -1, show: (w) => number(w) });
+      const parts = panel.radios("Around the softmax", ["nothing", "a residual", "a residual and W_V"], 0);
+      const names = ["word before", "itself"], wanted = stage(panel, "wanted", 300, 100), found = stage(panel, "the nearest that can be had", 300, 100), bars = stage(panel, "what is missed, squared", 300, 60);
+      const clip = (a) => Math.min(1, Math.max(0, a));
+      return () => {
+        const w = at.value, part = parts.value, a = part === 0 ? clip(w / 2) : clip((w + 1) / 2); // what the softmax gives to the word before
+        const row = part === 0 ? [a, 1 - a] : part === 1 ? [a, 2 - a] : [w, 1], missed = (row[0] - w) ** 2 + (row[1] - 1) ** 2;
+        network(wanted, [[w, 1]], "W", names, ["output"], `Wanted: ${number(w)} from the word before, 1 from itself.`, 2);
+        network(found, [row], "A", names, ["output"], `Reached: ${number(row[0])} from the word before, ${number(row[1])} from itself.`, 2);
+        bars.clear(`Missed: ${number(missed)}.`);
+        bars.put("rect", { class: "A", x: 70, y: 20, width: 70 * missed, height: 20 });
+        bars.put("text", { x: 78 + 70 * missed, y: 35 }, number(missed));
+        panel.table([{ caption: "Weights", columns: names, rows: [["wanted", w, 1], ["reached", ...row]] }, { caption: "Missed", columns: ["squared"], rows: [["both", missed]] }]);
+        return `Wanted ${number(w)} and 1, reached ${number(row[0])} and ${number(row[1])}, missed ${number(missed)}.`;
+      };
+    },
+
     /** data: {sizes, ticks, splits, basis, inputs: [{name, A}], curves: [{name, missed}]}: K stored weights, used in three ways. */
     bank(panel, data) {
       const n = data.inputs[0].A.length, axes = places(n), ways = data.curves.map((c) => c.name), side = 240;
       const at = panel.slider("Stored K", { min: 0, max: data.sizes.length - 1, step: 1, value: 3, show: (k) => String(data.sizes[k]) });
-      const which = panel.choice("Sentence", data.inputs.map((input) => input.name));
+      const which = panel.choice("Example", data.inputs.map((input) => input.name));
       const titles = ["computed A", ...ways].map((title) => stage(panel, title, side, 164));
-      const chart = stage(panel, "missed share, all routings, by K", 500, 190);
+      const chart = stage(panel, "error that is left, all routings, by K", 500, 190);
       const x = (K) => 40 + 290 * Math.log(K) / Math.log(data.sizes.at(-1)), y = (share) => 150 - 130 * share;
       return () => {
         const K = data.sizes[at.value], A = data.inputs[which.value].A, rows = groupRows(n, Math.min(K, n));
         const used = [nearest(wholeBank(data.splits[at.value]), A), A.map((row) => nearest(rows.map((r) => [r]), [row])[0]), addedUp(data.basis.slice(0, K), A)];
         const off = used.map((M) => distance(A, M)), told = ways.map((way, w) => `${way}: ${number(off[w], 3)}`).join("; ");
         [A, ...used].forEach((M, w) => heat(titles[w], M, w ? "W" : "A", axes, axes, w ? `${ways[w - 1]}, squared error ${number(off[w - 1], 3)}` : "Computed matrix", 1));
-        chart.clear(`With ${K} stored, the missed share over all routings is ${data.curves.map((c) => `${number(c.missed[at.value])} (${c.name})`).join(", ")}.`);
+        chart.clear(`With ${K} stored, the error that is left over all routings is ${data.curves.map((c) => `${number(c.missed[at.value])} (${c.name})`).join(", ")}.`);
         chart.put("path", { class: "axis", fill: "none", d: `M40 ${y(1)}V${y(0)}H330` });
         for (const share of [0, 1]) chart.put("text", { x: 32, y: y(share) + 4, "text-anchor": "end" }, String(share));
         for (const size of data.ticks) chart.put("text", { x: x(size), y: 168, "text-anchor": "middle" }, String(size));
@@ -680,19 +780,19 @@
           chart.put("text", { x: 382, y: 34 + 24 * w }, c.name);
         });
         panel.table([matrixTable("Computed A", A, axes, axes), ...used.map((M, w) => matrixTable(`${ways[w]}, K = ${K}`, M, axes, axes)),
-          { caption: `K = ${K}`, columns: ["squared error here", "missed share, all routings"], rows: ways.map((way, w) => [way, off[w], data.curves[w].missed[at.value]]) }]);
+          { caption: `K = ${K}`, columns: ["squared error here", "error that is left, all routings"], rows: ways.map((way, w) => [way, off[w], data.curves[w].missed[at.value]]) }]);
         return `K = ${K}. Squared error for this matrix: ${told}.`;
       };
     },
     /** data: {p, layers: [{name, kind}], right, best, needed, matrices: [{name, kind, M}]}: layers trained at each share p. */
     dial(panel, data) {
-      const at = panel.slider("Share p of tokens that look", { min: 0, max: data.p.length - 1, step: 1, value: data.p.length >> 1, show: (k) => String(data.p[k]) });
+      const at = panel.slider("Fraction p who must look", { min: 0, max: data.p.length - 1, step: 1, value: data.p.length >> 1, show: (k) => String(data.p[k]) });
       const axes = places(data.needed[0].length), names = data.layers.map((layer) => layer.name), step = 21, left = 148, full = 150;
-      const bars = stage(panel, "right answers in new sentences", 340, step * names.length + 30);
-      const areas = [{ name: "what this sentence asks for", kind: "A", M: data.needed }, ...data.matrices].map((m) => ({ ...m, area: stage(panel, m.name, 290, 236) }));
+      const bars = stage(panel, "accuracy on new examples", 340, step * names.length + 30);
+      const areas = [{ name: "what one example asks for", kind: "A", M: data.needed }, ...data.matrices].map((m) => ({ ...m, area: stage(panel, m.name, 290, 236) }));
       return () => {
         const k = at.value, right = data.right[k], edge = left + full * data.best[k], low = step * names.length + 4;
-        bars.clear(`Right answers: ${names.map((name, l) => `${name} ${number(right[l])}`).join(", ")}.`);
+        bars.clear(`Accuracies: ${names.map((name, l) => `${name} ${number(right[l])}`).join(", ")}.`);
         data.layers.forEach(({ name, kind }, l) => {
           bars.put("text", { x: left - 8, y: step * l + 15, "text-anchor": "end" }, name);
           bars.put("rect", { class: kind || "node", x: left, y: step * l + 3, width: full * right[l], height: step - 6 });
@@ -701,7 +801,7 @@
         bars.put("line", { class: "frame", x1: edge, x2: edge, y1: 0, y2: low });
         bars.put("text", { x: left + full, y: low + 16, "text-anchor": "end" }, `best without comparing: ${number(data.best[k])}`);
         for (const { area, name, kind, M } of areas) heat(area, M[k], kind, axes, null, `${name}, p = ${data.p[k]}`, 1);
-        panel.table([{ caption: "Right answers, by p", columns: data.p.map((p) => `p = ${p}`), rows: names.map((name, l) => [name, ...data.right.map((of) => of[l])]) },
+        panel.table([{ caption: "Accuracy, by p", columns: data.p.map((p) => `p = ${p}`), rows: names.map((name, l) => [name, ...data.right.map((of) => of[l])]) },
           ...areas.map(({ name, M }) => matrixTable(`${name}, p = ${data.p[k]}`, M[k], axes, axes))]);
         return `p = ${data.p[k]}: ${data.matrices.map(({ name }) => `${name} ${number(right[names.indexOf(name)])}`).join("; ")}; the best without comparing is ${number(data.best[k])}.`;
       };
@@ -871,7 +971,7 @@
     .strong{font-weight:600} line.A,line.W{fill:none;stroke-linecap:round} line.A{stroke:var(--A)} line.W{stroke:var(--W)}
     rect.A{fill:var(--A)} rect.W{fill:var(--W)} rect.negative{fill:var(--negative)} .frame{fill:none;stroke:currentColor}
     .curve{fill:none;stroke:var(--W);stroke-width:2}
-    .node{fill:currentColor} .axis{stroke:currentColor;stroke-opacity:.45} .arrow{stroke:currentColor;stroke-width:1.8} .query{stroke:var(--A);stroke-width:2.5}
+    .node{fill:currentColor} .axis{stroke:currentColor;stroke-opacity:.45} .arrow{stroke:currentColor;stroke-width:1.8} .loop{fill:none;stroke:currentColor;stroke-width:1.8} .query{stroke:var(--A);stroke-width:2.5}
     .hull{fill:var(--A);fill-opacity:.1;stroke:var(--A);stroke-opacity:.5} .share,.output{fill:var(--A)}
     .handle{fill:currentColor;fill-opacity:.15;stroke:currentColor;cursor:grab}
     .maps{display:grid;gap:4px;align-items:center} .maps legend{float:none;font-weight:600;margin-bottom:.2rem} .maps span{font-size:13px}
