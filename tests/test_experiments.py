@@ -1,11 +1,13 @@
 """What chapters and their deeper notebooks both measure is what they say it is."""
 
+import pytest
 import torch
 from helpers import close
 
 from dynattn.anatomy import linearity_gap
 from dynattn.attention import PlainAttention
-from dynattn.experiments import chapter2
+from dynattn.experiments import chapter2, chapter6, chapter8
+from dynattn.tasks import languages
 
 
 def generator(seed=0):
@@ -28,3 +30,152 @@ def test_self_weights_are_the_diagonal_of_a():
 def test_many_features_bring_words_back_to_themselves():
     few, many = (chapter2.self_weights(16, d, 10, generator()).mean() for d in (2, 256))
     assert few < 0.5 < 0.999 < many
+
+
+def test_sentences_of_one_stream_differ_only_in_who_looks():
+    batches = {p: chapter6.sentences(p, 50, 0, 2) for p in chapter6.SHARES}
+    for x, y, sources in batches.values():
+        assert x.shape == (50, 12, 24) and torch.equal(x[..., 16:].argmax(-1).gather(1, sources), y)
+        for part in (slice(0, 8), slice(16, 24)):  # names and values
+            assert torch.equal(x[..., part], batches[0.0][0][..., part])
+    looking = [(x[..., 8:16] != 0).any(-1) for x, _, _ in batches.values()]
+    assert not looking[0].any() and looking[-1].all() and (looking[1] <= looking[2]).all()
+
+
+def answers_counted(p, values, sees):
+    """The accuracy of the best answers to sentences of values, by going through all that can be looked for."""
+    total, n = 0.0, len(values)
+    for i in range(n):
+        chances = {}  # what the layer sees of this token -> value -> how likely it is to be right
+        for wanted in (None, *range(n)):
+            chance, source = (1 - p, i - 1) if wanted is None else (p / n, wanted)
+            seen = chances.setdefault(sees(i, wanted), {})
+            seen[values[source]] = seen.get(values[source], 0.0) + chance
+        total += sum(max(seen.values()) for seen in chances.values())
+    return total / n
+
+
+@pytest.mark.parametrize("p", (0.0, 0.3, 1.0))
+def test_best_answers_are_those_that_counting_finds(p):
+    batch = chapter6.sentences(p, 4, 0, 3)
+    rows = batch[0][..., 16:].argmax(-1).tolist()
+    sees = {
+        "static": lambda i, wanted: None,
+        "own token": lambda i, wanted: "none" if wanted is None else "itself" if wanted == i else "another",
+    }
+    found = chapter6.best_answers(p, batch)
+    for name, what in sees.items():
+        assert abs(found[name] - sum(answers_counted(p, row, what) for row in rows) / 4) < 1e-12, name
+    majority = sum(max(map(row.count, row)) for row in rows) / 48
+    assert abs(found["no routing"] - majority) < 1e-12
+    if p == 1:
+        assert found["content alone"] == 1 and abs(found["static"] - majority) < 1e-12
+
+
+def test_a_synthesizer_set_by_hand_gives_the_best_answer_of_rows_from_the_token_itself():
+    """Not merely about as often: it names the token before, itself, or the majority among the others."""
+    x, _, sources = batch = chapter6.sentences(0.7, 2000, 0, 3)
+    layer = chapter6.own_token_by_hand()
+    named = layer(x).argmax(-1)
+    values = x[..., 16:]
+    looks, itself = (x[..., 8:16] != 0).any(-1), sources == torch.arange(12)
+    before, own = values.roll(1, dims=1).argmax(-1), values.argmax(-1)
+    others = values.sum(1, keepdim=True) - values
+    assert torch.equal(named[~looks], before[~looks])
+    assert torch.equal(named[looks & itself], own[looks & itself])
+    votes = others.gather(2, named[..., None])[..., 0]
+    assert torch.equal(votes[looks & ~itself], others.amax(-1)[looks & ~itself])
+    assert abs(chapter6.right(layer, batch) - chapter6.best_answers(0.7, batch)["own token"]) < 0.01
+
+
+def test_layers_are_made_and_trained_from_the_seed_alone():
+    data = chapter6.sentences(0.5, 64, 0, 0)
+    state = torch.random.get_rng_state()
+    once, again = (chapter6.train("attention + bias", data, 3, steps=3) for _ in range(2))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for a, b in zip(once.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(once.W_V.weight, chapter6.make("attention + bias", 3).W_V.weight)
+    assert list(chapter6.SETTINGS) == list(chapter6.KINDS)
+    assert {rate for rate, _ in chapter6.SETTINGS.values()} <= set(chapter6.RATES)
+    assert {decay for _, decay in chapter6.SETTINGS.values()} <= set(chapter6.DECAYS)
+    assert chapter6.right(once, data) == chapter6.correct(once, data).float().mean().item()
+
+
+def test_only_the_values_are_trained():
+    data, layer = chapter6.sentences(1.0, 64, 0, 0), chapter6.attention_by_hand(0)
+    trained = chapter6.train_values(layer, data, data, 0, steps=3)
+    for (name, before), after in zip(layer.named_parameters(), trained.parameters(), strict=True):
+        assert torch.equal(before, after) != name.startswith("W_V"), name
+    A = layer.weights(data[0])
+    assert A.gather(2, data[2][..., None]).mean() > 0.99
+
+
+def test_bayes_adds_one_to_what_followed():
+    text = chapter8.texts(1, 0)[0][:, :20]
+    found = chapter8.bayes(text)
+    for i in range(20):
+        letters = text[0, : i + 1].tolist()
+        followed = [after for before, after in zip(letters, letters[1:]) if before == letters[-1]]
+        close(
+            found[0, i], torch.tensor([(followed.count(c) + 1) / (len(followed) + 3) for c in range(3)]), 1e-6
+        )
+    close(chapter8.bayes(torch.tensor([[0, 1, 0, 1, 0]]))[0, -1], torch.tensor([1 / 5, 3 / 5, 1 / 5]), 1e-6)
+
+
+def test_bayes_is_the_mean_of_all_tables_that_explain_the_text():
+    rows = languages(200_000, 1, 3, generator())[1][:, 0]  # of one letter, in many languages
+    explains = rows[:, 1] ** 2  # how probable each makes it that letter 1 followed twice
+    close(
+        explains @ rows / explains.sum(),
+        chapter8.bayes(torch.tensor([[0, 1, 0, 1, 0]]))[0, -1],
+        tolerance=0.01,
+    )
+
+
+def test_the_circuit_reads_how_often_each_letter_has_followed():
+    text = torch.tensor([[0, 1, 0, 1, 0, 2, 0]])  # a b a b a c a
+    W_1, A_2 = chapter8.circuit(text)
+    own = torch.eye(3)[text[0]]
+    close(W_1 @ own, torch.cat([torch.zeros(1, 3), own[:-1]]))
+    close((A_2[0] @ own)[-1], torch.tensor([0, 2 / 3, 1 / 3]), 1e-6)
+    close(A_2.sum(-1), torch.ones(1, 7), 1e-6)
+    assert (A_2.triu(1) == 0).all()
+
+
+def test_divergence_is_zero_only_from_itself_and_looks_at_the_second_half():
+    text = chapter8.texts(5, 0)[0]
+    best, guess = chapter8.bayes(text), chapter8.counting(text)
+    assert chapter8.divergence(best, best) == 0 < chapter8.divergence(guess, best)
+    first_half = torch.cat([guess[:, :24], best[:, 24:]], dim=1)
+    assert chapter8.divergence(first_half, best) == 0
+    p, q = torch.tensor([[[0.5, 0.5 - 1e-9, 1e-9]]]), torch.tensor([[[0.25, 0.75 - 1e-9, 1e-9]]])
+    assert abs(chapter8.divergence(q, p) - torch.tensor(4 / 3).log().item() / 2) < 1e-6
+
+
+def test_layers_of_predictors_are_causal_and_static_where_they_say():
+    text = chapter8.texts(2, 0)[0]
+    network = chapter8.Predictor((chapter8.STATIC, chapter8.ATTENTION), 0, hidden=4)
+    changed = text.clone()
+    changed[:, 30:] = (changed[:, 30:] + 1) % 3
+    close(network(text)[:, :30], network(changed)[:, :30], 1e-5)
+    assert not torch.allclose(network(text)[:, 30:], network(changed)[:, 30:])
+    first, second = network.layers
+    x = torch.eye(3)[text]
+    assert first.weights(x).shape == (1, 1, 48, 48) and second.weights(first(x)).shape == (2, 1, 48, 48)
+    assert network.features(text).shape == (2, 48, 12)
+
+
+def test_networks_are_made_and_trained_from_the_seed_alone():
+    text, state = chapter8.texts(64, 0)[0], torch.random.get_rng_state()
+    for make in (
+        lambda seed: chapter8.Predictor((chapter8.ATTENTION, chapter8.ATTENTION), seed),
+        lambda seed: chapter8.Recurrent("gru", 5, seed),
+    ):
+        once, again = (chapter8.train(make(3), text, 3, steps=3) for _ in range(2))
+        for a, b in zip(once.parameters(), again.parameters(), strict=True):
+            assert torch.equal(a, b)
+        assert chapter8.measured(once, text) != chapter8.measured(make(3), text)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert chapter8.parameters(make(0)) == 168
+    assert chapter8.parameters(chapter8.Predictor((chapter8.ATTENTION, chapter8.ATTENTION), 0)) == 180

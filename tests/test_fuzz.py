@@ -43,7 +43,7 @@ from dynattn import (
     words,
 )
 from dynattn.attention import MultiHeadAttention, PlainAttention, SingleHeadAttention, attention
-from dynattn.experiments import chapter2
+from dynattn.experiments import chapter2, chapter6, chapter8
 
 THOROUGH = bool(os.environ.get("THOROUGH"))
 fuzz = settings(
@@ -123,6 +123,9 @@ def reader(mixer):
     return seeded(lambda: facts.Reader(mixer()))
 
 
+PAIR_ = facts.two_questions(3, torch.Generator().manual_seed(0), 3)
+DIAL = chapter6.sentences(0.5, 3, 0, 0)
+ABC = torch.arange(16).reshape(2, 8) % 3  # two texts in three letters
 FACTS_ = torch.tensor([[0, 1, 2], [3, 4, 5]]), torch.tensor([[2, 1, 0], [5, 4, 3]])
 
 
@@ -145,7 +148,11 @@ LAYERS = {
     "transformer.GPT": lambda: transformer.GPT(len(LETTERS), 9, 12, 3, 2),
     "transformer.Encoder": lambda: transformer.Encoder(len(LETTERS), 9, 12, 3, 2),
     "facts.Reader": lambda: facts.Reader(SingleHeadAttention(facts.WIDTH, 8, 8)),
+    "facts.TwoAnswers": lambda: facts.TwoAnswers(2, 3),
     "words.WordMixer": lambda: words.WordMixer(SingleHeadAttention(24, 12)),
+    "experiments.chapter8.Mixing": lambda: chapter8.Mixing(D, 2),
+    "experiments.chapter8.Predictor": lambda: chapter8.Predictor((chapter8.STATIC, (2, True)), 0, hidden=4),
+    "experiments.chapter8.Recurrent": lambda: chapter8.Recurrent("gru", 4, 0),
     "corpora.Characters": lambda: CHARACTERS,
     "mixers.MLPMixer": lambda: mixers.MLPMixer(N, D, 3, 4, 1),
 } | {f"mixers.{kind}": lambda kind=kind: getattr(mixers, kind)(N, D, 4) for kind in MIXERS}
@@ -213,9 +220,20 @@ CALLS = {
     "facts.questions": (facts.questions, {"samples": 3, "generator": New(generator), "facts": 2}),
     "facts.Reader": (facts.Reader, {"mixer": seeded(lambda: SingleHeadAttention(facts.WIDTH, 8, 8))}),
     "facts.Reader.forward": {"x": facts.questions(3, generator())[0]},
-    "facts.train": (lambda kind, seed: facts_skipped(facts.train, kind=kind, seed=seed), {"kind": "static", "seed": 0}),
-    "facts.export": (lambda head, static: json.loads(facts.export(head, static)), {
-        "head": reader(lambda: SingleHeadAttention(facts.WIDTH, 8, 8)), "static": reader(lambda: static.TokenMixer(4))}),
+    "facts.train": (lambda kind, seed, watch: facts_skipped(facts.train, kind=kind, seed=seed, watch=watch), {"kind": "static", "seed": 0, "watch": lambda step, model: None}),
+    "facts.two_questions": (facts.two_questions, {"samples": 3, "generator": New(generator), "facts": 3}),
+    "facts.TwoAnswers": (facts.TwoAnswers, {"n_heads": 2, "d_head": 3, "readout": New(lambda: nn.Linear(16, 16))}),
+    "facts.TwoAnswers.forward": {"inputs": PAIR_[0]},
+    "facts.TwoAnswers.weights": {"inputs": PAIR_[0]},
+    "facts.TwoAnswers.answer": {"A": torch.full((3, 2, 1, 3), 1 / 3), "inputs": PAIR_[0]},
+    "facts.squared_error": (facts.squared_error, {"scores": PAIR_[1] + 0.5, "answers": PAIR_[1]}),
+    "facts.train_two": (lambda **arguments: facts_skipped(facts.train_two, **arguments), {
+        "n_heads": 2, "d_head": 3, "seed": 0, "facts": 4, "readout": New(lambda: nn.Linear(16, 16))}),
+    "facts.export": (lambda head, static, one, two: json.loads(facts.export(head, static, one, two)), {
+        "head": reader(lambda: SingleHeadAttention(facts.WIDTH, 8, 8)), "static": reader(lambda: static.TokenMixer(4)),
+        "one": seeded(lambda: facts.TwoAnswers(1, 4)), "two": seeded(lambda: facts.TwoAnswers(2, 2))}),
+    "facts.read_two": (facts.read_two, {"layers": facts.load(), "facts": facts.OFFERED[0], "asked": ("Ben", "Anna")}),
+    "facts.two_figure": (facts.two_figure, {}),
     "facts.load": (facts.load, {}),
     "facts.read": (facts.read, {"layers": facts.load(), "facts": facts.OFFERED[0], "asked": "Ben"}),
     "facts.drawing": (facts.drawing, {
@@ -225,6 +243,39 @@ CALLS = {
         "n": 3, "d": 2, "pairs": 2, "generator": New(generator)}),
     "experiments.chapter2.self_weights": (chapter2.self_weights, {
         "n": 3, "d": 2, "sentences": 2, "generator": New(generator)}),
+    "experiments.chapter6.sentences": (chapter6.sentences, {"p": 0.5, "samples": 3, "seed": 0, "stream": 1}),
+    "experiments.chapter6.best_answers": (chapter6.best_answers, {"p": 0.5, "batch": DIAL}),
+    "experiments.chapter6.make": (chapter6.make, {"kind": "dense synthesizer", "seed": 0, "n": 3, "width": 4}),
+    "experiments.chapter6.train": (
+        lambda lr, weight_decay, **others: chapter6.train(setting=(lr, weight_decay), **others),
+        {"layer": "static", "data": DIAL, "seed": 0, "lr": 0.1, "weight_decay": 0.1, "steps": 2}),
+    "experiments.chapter6.train_values": (chapter6.train_values, {
+        "layer": New(lambda: chapter6.make("static", 0)), "data": DIAL, "validation": DIAL, "seed": 0, "steps": 2}),
+    "experiments.chapter6.right": (chapter6.right, {"layer": chapter6.make("attention + bias", 0), "data": DIAL}),
+    "experiments.chapter6.correct": (chapter6.correct, {"layer": chapter6.make("MLP-Mixer", 0), "data": DIAL}),
+    "experiments.chapter6.attention_by_hand": (chapter6.attention_by_hand, {"seed": 0}),
+    "experiments.chapter6.own_token_by_hand": (chapter6.own_token_by_hand, {}),
+    "experiments.chapter8.texts": (chapter8.texts, {"samples": 3, "seed": 0, "stream": 501}),
+    "experiments.chapter8.bayes": (chapter8.bayes, {"texts": ABC}),
+    "experiments.chapter8.counting": (chapter8.counting, {"texts": ABC}),
+    "experiments.chapter8.circuit": (chapter8.circuit, {"texts": ABC}),
+    "experiments.chapter8.divergence": (chapter8.divergence, {"guess": chapter8.counting(ABC), "best": chapter8.bayes(ABC)}),
+    "experiments.chapter8.Mixing": (chapter8.Mixing, {"width": 3, "heads": 2, "computed": False}),
+    "experiments.chapter8.Mixing.weights": {"x": X},
+    "experiments.chapter8.Mixing.forward": {"x": X},
+    "experiments.chapter8.Predictor": (chapter8.Predictor, {"layers": ((1, True), (2, False)), "seed": 0, "hidden": 4}),
+    "experiments.chapter8.Predictor.features": {"texts": ABC},
+    "experiments.chapter8.Predictor.forward": {"texts": ABC},
+    "experiments.chapter8.Recurrent": (chapter8.Recurrent, {"kind": "gru", "units": 4, "seed": 0}),
+    "experiments.chapter8.Recurrent.forward": {"texts": ABC},
+    "experiments.chapter8.read_out": (chapter8.read_out, {"width": 3, "hidden": 4, "seed": 0}),
+    "experiments.chapter8.surprise": (chapter8.surprise, {"logits": normal(2, 8, 3, dtype=torch.float32), "texts": ABC}),
+    "experiments.chapter8.train": (chapter8.train, {
+        "network": New(lambda: chapter8.Predictor((chapter8.ATTENTION,), 0)), "texts": ABC, "seed": 0, "rate": 0.1,
+        "decay": 0.1, "steps": 2, "watch": print, "label": "training"}),
+    "experiments.chapter8.measured": (chapter8.measured, {
+        "network": New(lambda: chapter8.Recurrent("plain", 4, 0)), "texts": ABC}),
+    "experiments.chapter8.parameters": (chapter8.parameters, {"network": nn.Linear(3, 1)}),
     "training.fit": (fit, {
         "model": New(lambda: seeded(lambda: nn.Linear(3, 1))), "batches": batch, "loss": nn.functional.mse_loss, "steps": 3,
         "lr": 0.1, "seed": 0, "weight_decay": 0.1, "watch": print, "label": "training"}),
@@ -318,7 +369,8 @@ INNER = {
     "pretrained.sentence_vectors": {"A", "x"},
     "transformer.": {"A", "q", "k", "x", "context"},
     "words.": {"words", "present", "x", "context"},
-    "facts.": {"x", "names", "drinks", "asked", "q", "k"},
+    "experiments.": {"x", "A", "model", "lr", "weight_decay"},
+    "facts.": {"x", "names", "drinks", "asked", "q", "k", "context", "A", "question", "facts"},
 }
 # KeyError is what Python itself raises for a word that a dictionary does not have.
 KINDS = {"words.computed_weights": (TypeError, ValueError, KeyError)}
