@@ -1,6 +1,6 @@
-"""The pages of claims and of the verdict, from the registry (``dynattn/claims``) and the records (``book/records.json``).
+"""The pages of claims and of the verdict, and the first page, from the registry, the records and the notebooks.
 
-``python tools/claims.py`` writes the two pages; ``python tools/claims.py records SEEDS [NOTEBOOK ...]`` first brings the
+``python tools/claims.py`` writes the three pages; ``python tools/claims.py records SEEDS [NOTEBOOK ...]`` first brings the
 records up to date from the runs of these notebooks (of all, if none is named) under so many seeds in ``_build/run``.
 """
 
@@ -16,7 +16,7 @@ from notebooks import ROOT, load, notebooks
 from dynattn.claims import FOLDER, Claim, line, margin, registry, said, show
 
 RECORDS = ROOT / "book" / "records.json"
-TEMPLATE = ROOT / "tools" / "templates" / "verdict.md"
+TEMPLATES = ROOT / "tools" / "templates"
 MADE = "<!-- Made by `make claims` and `make book`; do not edit. -->"
 
 
@@ -134,8 +134,16 @@ def page(records: dict[str, dict]) -> str:
 
 
 def verdict(template: str, records: dict[str, dict]) -> str:
-    """The book's page of verdicts: the template, with each line ``{claims 5.1 5.3}`` replaced by these claims."""
+    """The book's page of verdicts: the template, with each line ``{claims 5.1 5.3}`` replaced by these claims.
+
+    A line ``{figure NOTEBOOK CELL}`` becomes a link to the chapter, and a mark where the built site shows its figure.
+    """
     title, _, text = template.partition("\n\n")
+    text = re.sub(
+        r"(?m)^\{figure (\S+) (\S+)\}$",
+        r"<!-- figure \1 \2 -->\n\n([The figure in its chapter](\1.ipynb).)",
+        text,
+    )
     entries, where, tables = claims(), homes(), count(1)
     return f"{title}\n\n{MADE}\n\n" + re.sub(
         r"(?m)^\{claims ([\d. ]+)\}$",
@@ -144,12 +152,31 @@ def verdict(template: str, records: dict[str, dict]) -> str:
     )
 
 
+def minutes(chapter: str) -> str:
+    """How long a chapter takes to read, as the chapter itself says."""
+    (path,) = [path for path in notebooks() if path.parent.name == "book" and path.name.startswith(chapter)]
+    text = "\n".join(cell["source"] for cell in load(path)["cells"] if cell["cell_type"] == "markdown")
+    return re.search(r"(\d+) minutes", text)[1]
+
+
+def first_page(template: str, records: dict[str, dict]) -> str:
+    """The book's first page: the template, with ``{3.27:.0%}`` replaced by what was measured, and ``{minutes 01}``."""
+    title, _, text = template.partition("\n\n")
+    text = re.sub(
+        r"\{(\d+\.\d+):([^}]+)\}", lambda found: format(records[found[1]]["measured"], found[2]), text
+    )
+    text = re.sub(r"\{minutes (\d\d)\}", lambda found: minutes(found[1]), text)
+    return f"{title}\n\n{MADE}\n\n{text}"
+
+
 def made() -> dict[Path, str]:
-    """The two pages as they should be."""
+    """The three pages as they should be."""
     records = json.loads(RECORDS.read_text(encoding="utf-8"))
+    first, last = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("index.md", "verdict.md"))
     return {
+        ROOT / "index.md": first_page(first, records),
         ROOT / "book" / "claims.md": page(records),
-        ROOT / "book" / "verdict.md": verdict(TEMPLATE.read_text(encoding="utf-8"), records),
+        ROOT / "book" / "verdict.md": verdict(last, records),
     }
 
 

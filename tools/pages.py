@@ -42,6 +42,17 @@ def tell(line: str) -> str | None:
     return f"{found[1]}, {found[2]}" if found else None
 
 
+def figure(found: re.Match) -> str:
+    """The figure of a chapter's cell, from its executed notebook, where a page has the mark of it."""
+    name, cell = found.groups()
+    notebook = json.loads((run.OUT / "0" / f"{name}.ipynb").read_text(encoding="utf-8"))
+    (outputs,) = [entry["outputs"] for entry in notebook["cells"] if entry["id"] == cell]
+    shown = ["".join(output.get("data", {}).get("text/html", "")) for output in outputs]
+    (picture,) = [html for html in shown if "<figure" in html]
+    picture = re.sub(r"<script.*?</script>", "", picture, flags=re.DOTALL)  # the site loads it once
+    return f"```{{raw}} html\n{picture}\n```"
+
+
 def build() -> None:
     now = digest()
     if STAMP.exists() and json.loads(STAMP.read_text()) == now and (BUILD / "html" / "index.html").exists():
@@ -58,6 +69,9 @@ def build() -> None:
             shutil.copy(ROOT / part, source)
     for path in notebooks():
         shutil.copy(run.OUT / "0" / path.name, source / path.relative_to(ROOT))
+    verdict = source / "book" / "verdict.md"
+    text = re.sub(r"<!-- figure (\S+) (\S+) -->", figure, verdict.read_text(encoding="utf-8"))
+    verdict.write_text(text, encoding="utf-8")
     config = source / "_config.yml"
     text = config.read_text(encoding="utf-8")
     config.write_text(text.replace("execute_notebooks: force", 'execute_notebooks: "off"'), encoding="utf-8")
