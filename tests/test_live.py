@@ -1281,7 +1281,7 @@ def test_every_control_by_keyboard_with_a_name(browser, demo):
             tab.keyboard.press("Enter")
             tab.keyboard.press("Tab")
             assert spoken()[1] == "Numbers of the figure"
-            expect(figure(tab, name).locator(".numbers table").first).to_be_visible()
+            figure(tab, name).locator(".numbers table").first.wait_for()  # until it is visible
         tab.keyboard.press("Tab")
         assert tab.evaluate("document.activeElement.tagName") == "BODY", (
             "no control was missed, and the way leads out"
