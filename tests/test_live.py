@@ -420,6 +420,21 @@ def test_the_exported_head_answers_new_sentences():
     assert np.mean(right) >= 0.99, np.mean(right)
 
 
+def test_the_head_names_the_right_word_in_every_sentence_offered():
+    """By the grammar of words.sentence: the place of the word that each token belongs to."""
+    belongs_to = {
+        "I am a student.": [3, 0, 3, 1, 1],
+        "Cats chase small mice.": [1, 0, 3, 1, 1],
+        "They are happy doctors.": [3, 0, 3, 1, 1],
+        "You see the birds.": [3, 0, 3, 1, 1],
+        "The cats chase a dog.": [1, 2, 1, 4, 2, 2],
+        "The clever cat hears a bird.": [2, 2, 3, 2, 5, 3, 3],
+    }
+    assert tuple(belongs_to) == words.OFFERED
+    for text, places in belongs_to.items():
+        assert words.computed_weights(HEAD, tokens_of(text)).argmax(axis=1).tolist() == places, text
+
+
 def test_computed_weights_refuses_what_the_head_cannot_read():
     with pytest.raises(KeyError):
         words.computed_weights(HEAD, ["zebra"])
