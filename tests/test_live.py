@@ -22,6 +22,7 @@ from helpers import normal, refuses
 from theme import move_payloads
 
 from dynattn import attention, facts, figures, words
+from dynattn.experiments import chapter8
 from dynattn.live import KINDS, SCRIPT, Live
 from dynattn.transformer import GPT, export
 
@@ -513,6 +514,17 @@ DATA["dial"] = {
         for name, kind in (("static", "W"), ("computed", "A"))
     ],
 }
+DATA["reader"] = {
+    "letters": "abc",
+    "texts": [
+        {
+            "text": text,
+            "language": rng.dirichlet(np.ones(3), size=3).round(3).tolist(),
+            "built": rng.dirichlet(np.ones(3), size=(7, 3)).round(3).tolist(),
+        }
+        for text in ("abacabac", "aabbccab")
+    ],
+}
 LETTERS = ";-abcdefghij é"
 SMALL = small_gpt(1, LETTERS, 24, 12, 3, 2)
 LAYOUT, PAYLOAD = export(SMALL, LETTERS)
@@ -873,6 +885,21 @@ def check_sign(tab):
     says(tab, "sign", "Wanted 1.00 and 1, reached 1.00 and 1.00, missed 0.00.")
 
 
+def check_reader(tab):
+    """The best guess is that of the Bayes predictor, had the text gone on with each letter."""
+    for which, read in [(0, 1), (1, 5), (0, 7), (1, 2)]:
+        figure(tab, "reader").get_by_label("Language").select_option(str(which))
+        figure(tab, "reader").get_by_label("Letters read").fill(str(read))
+        text = DATA["reader"]["texts"][which]
+        ids = torch.tensor(["abc".index(letter) for letter in text["text"][:read]])
+        tried = torch.cat([ids.expand(3, -1), torch.arange(3)[:, None]], dim=1)
+        best = chapter8.bayes(tried)[:, -1].numpy()
+        parts = [np.array(M).reshape(9) for M in (text["built"][read - 1], best, text["language"])]
+        shows(tables(tab, "reader")[0], np.stack(parts, axis=1))
+        off = [abs(parts[0] - other).mean() for other in parts[1:]]
+    says(tab, "reader", f"After 2 letters the network is {off[0]:.2f} from the best guess and {off[1]:.2f} ")
+
+
 def check_bank(tab):
     data, bank = DATA["bank"], figure(tab, "bank")
     for place, which in [(0, 0), (2, 1), (3, 0), (1, 1), (2, 0)]:
@@ -1161,6 +1188,8 @@ DRAWN_MUTANTS = {
         "wants.map((j) => times([stands[j]]",
         "wants.map((j, i) => times([stands[i]]",
     ),
+    "the whole text has been read": ("reader", "read = [...text].slice(0, m)", "read = [...text]"),
+    "the letter that is tried is forgotten": ("reader", "const all = [...read, a];", "const all = read;"),
     "always the largest bank": ("bank", "const K = data.sizes[at.value]", "const K = data.sizes.at(-1)"),
     "one row for all tokens": (
         "bank",
@@ -1269,6 +1298,7 @@ TABS = [
     ("slider", "Wanted weight on the word before"), ("radio", "nothing"), ("numbers", "sign"),
     ("slider", "Stored K"), ("combobox", "Example"), ("numbers", "bank"),
     ("slider", "Fraction p who must look"), ("numbers", "dial"),
+    ("combobox", "Language"), ("slider", "Letters read"), ("numbers", "reader"),
     ("textbox", "Text"), ("button", "Add the likeliest next character"), ("button", "Draw the next one by chance"),
     ("radio", "Layer 1, head 1"), ("slider", "cell of the chosen A"), ("numbers", "gpt"),
     ("radio", "German"), ("combobox", "Text"), ("combobox", "Layer"), ("numbers", "switch"),

@@ -29,6 +29,7 @@ KINDS = (
     "sign",
     "bank",
     "dial",
+    "reader",
     "gpt",
     "switch",
 )

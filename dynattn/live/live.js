@@ -254,6 +254,21 @@
     }
   }
 
+  /** Texts below one another, and lines to those who read them, as wide as the weights (at most 1); dashed where negative. */
+  function reading(area, kind, rows, texts, left, right, y, ends) {
+    rows.forEach((row, h) => row.forEach((w, j) => {
+      const size = Math.abs(w);
+      if (size < 0.02) return;
+      const line = { class: kind, x1: left, y1: y(j), x2: right, y2: ends[h], "stroke-width": 6.5 * size, "stroke-opacity": 0.25 + 0.7 * size };
+      area.put("line", w < 0 ? { ...line, "stroke-dasharray": "5 4" } : line);
+    }));
+    texts.forEach((text, j) => {
+      area.put("circle", { class: "node", cx: left, cy: y(j), r: 4 });
+      area.put("text", { x: left - 9, y: y(j) + 4.5, "text-anchor": "end" }, text);
+    });
+    for (const end of ends) area.put("circle", { class: "node", cx: right, cy: end, r: 4 });
+  }
+
   /** Where the name of an arrow stands: beyond its tip, or beside it where it points down, so that of two in a line both can be read. */
   function beyond(dx, dy) {
     const long = Math.hypot(dx, dy) || 1, [x, y] = [dx / long, dy / long];
@@ -464,17 +479,7 @@
         for (const [area, w, kind, answers] of [[computed, row, "A", answer], [learned, fixed, "W", guesses]]) {
           const left = 158, right = 236, y = (i) => 22 + 34 * i, end = y(said.length - 1), largest = Math.max(...w.map(Math.abs));
           area.clear(`The question reads: ${said.map((text, i) => `${number(w[i])} from “${text}”`).join("; ")}. Answer: ${answers.join(", ")}.`);
-          w.forEach((weight, j) => {
-            const size = Math.abs(weight) / largest;
-            if (size < 0.02) return;
-            const line = { class: kind, x1: left, y1: y(j), x2: right, y2: end, "stroke-width": 6.5 * size, "stroke-opacity": 0.25 + 0.7 * size };
-            area.put("line", weight < 0 ? { ...line, "stroke-dasharray": "5 4" } : line);
-          });
-          said.forEach((text, j) => {
-            area.put("circle", { class: "node", cx: left, cy: y(j), r: 4 });
-            area.put("text", { x: left - 9, y: y(j) + 4.5, "text-anchor": "end" }, text);
-          });
-          area.put("circle", { class: "node", cx: right, cy: end, r: 4 });
+          reading(area, kind, times([w], 1 / largest), said, left, right, y, [end]);
           answers.forEach((text, k) => area.put("text", { x: right + 9, y: end + 4.5 - 16 * (answers.length - 1 - k), class: "strong" }, text));
         }
         panel.table([{ caption: "How much the question reads", columns: ["attention", "static"], rows: said.map((text, i) => [text, row[i], fixed[i]]) },
@@ -506,17 +511,8 @@
           const answer = asked.map((person, i) => `${person}: ${drinks[best[i]]} ${number(scores[i][best[i]])}`);
           const left = 128, right = 224, y = (j) => 20 + 34 * j, end = (h) => (heads > 1 ? 37 + 34 * h : y(1));
           area.clear(`${which.map((head, h) => `${head} reads ${told.map((fact, j) => `${number(A[h][j])} from “${fact}”`).join(", ")}`).join("; ")}. ${answer.join("; ")}.`);
-          A.forEach((row, h) => row.forEach((w, j) => {
-            if (w > 0.02) area.put("line", { class: "A", x1: left, y1: y(j), x2: right, y2: end(h), "stroke-width": 6.5 * w, "stroke-opacity": 0.25 + 0.7 * w });
-          }));
-          told.forEach((fact, j) => {
-            area.put("circle", { class: "node", cx: left, cy: y(j), r: 4 });
-            area.put("text", { x: left - 9, y: y(j) + 4.5, "text-anchor": "end" }, fact);
-          });
-          which.forEach((head, h) => {
-            area.put("circle", { class: "node", cx: right, cy: end(h), r: 4 });
-            area.put("text", { x: right + 9, y: end(h) + 4.5 }, head);
-          });
+          reading(area, "A", A, told, left, right, y, which.map((_, h) => end(h)));
+          which.forEach((head, h) => area.put("text", { x: right + 9, y: end(h) + 4.5 }, head));
           scores.forEach((row, i) => {
             const two = [...row.keys()].sort((a, b) => row[b] - row[a]).slice(0, 2).filter((k) => row[k] > 0.1);
             area.put("text", { x: 10, y: 128 + 20 * i, class: "strong" }, `${asked[i]}: ${two.map((k) => `${drinks[k]} ${number(row[k])}`).join(", ")}`);
@@ -761,14 +757,14 @@
       const at = panel.slider("Stored K", { min: 0, max: data.sizes.length - 1, step: 1, value: 3, show: (k) => String(data.sizes[k]) });
       const which = panel.choice("Example", data.inputs.map((input) => input.name));
       const titles = ["computed A", ...ways].map((title) => stage(panel, title, side, 164));
-      const chart = stage(panel, "error that is left, all routings, by K", 500, 190);
+      const chart = stage(panel, "error that is left over all sharp matrices, by K", 500, 190);
       const x = (K) => 40 + 290 * Math.log(K) / Math.log(data.sizes.at(-1)), y = (share) => 150 - 130 * share;
       return () => {
         const K = data.sizes[at.value], A = data.inputs[which.value].A, rows = groupRows(n, Math.min(K, n));
         const used = [nearest(wholeBank(data.splits[at.value]), A), A.map((row) => nearest(rows.map((r) => [r]), [row])[0]), addedUp(data.basis.slice(0, K), A)];
         const off = used.map((M) => distance(A, M)), told = ways.map((way, w) => `${way}: ${number(off[w], 3)}`).join("; ");
         [A, ...used].forEach((M, w) => heat(titles[w], M, w ? "W" : "A", axes, axes, w ? `${ways[w - 1]}, squared error ${number(off[w - 1], 3)}` : "Computed matrix", 1));
-        chart.clear(`With ${K} stored, the error that is left over all routings is ${data.curves.map((c) => `${number(c.missed[at.value])} (${c.name})`).join(", ")}.`);
+        chart.clear(`With ${K} stored, the error that is left over all sharp matrices is ${data.curves.map((c) => `${number(c.missed[at.value])} (${c.name})`).join(", ")}.`);
         chart.put("path", { class: "axis", fill: "none", d: `M40 ${y(1)}V${y(0)}H330` });
         for (const share of [0, 1]) chart.put("text", { x: 32, y: y(share) + 4, "text-anchor": "end" }, String(share));
         for (const size of data.ticks) chart.put("text", { x: x(size), y: 168, "text-anchor": "middle" }, String(size));
@@ -780,7 +776,7 @@
           chart.put("text", { x: 382, y: 34 + 24 * w }, c.name);
         });
         panel.table([matrixTable("Computed A", A, axes, axes), ...used.map((M, w) => matrixTable(`${ways[w]}, K = ${K}`, M, axes, axes)),
-          { caption: `K = ${K}`, columns: ["squared error here", "error that is left, all routings"], rows: ways.map((way, w) => [way, off[w], data.curves[w].missed[at.value]]) }]);
+          { caption: `K = ${K}`, columns: ["squared error here", "error that is left, all sharp matrices"], rows: ways.map((way, w) => [way, off[w], data.curves[w].missed[at.value]]) }]);
         return `K = ${K}. Squared error for this matrix: ${told}.`;
       };
     },
@@ -804,6 +800,39 @@
         panel.table([{ caption: "Accuracy, by p", columns: data.p.map((p) => `p = ${p}`), rows: names.map((name, l) => [name, ...data.right.map((of) => of[l])]) },
           ...areas.map(({ name, M }) => matrixTable(`${name}, p = ${data.p[k]}`, M[k], axes, axes))]);
         return `p = ${data.p[k]}: ${data.matrices.map(({ name }) => `${name} ${number(right[names.indexOf(name)])}`).join("; ")}; the best without comparing is ${number(data.best[k])}.`;
+      };
+    },
+
+    /** data: {letters, texts: [{text, language, built}]}: what a network expects after each letter, built[m - 1] having read m. */
+    reader(panel, data) {
+      const letters = [...data.letters], names = letters.flatMap((a) => letters.map((b) => `${a} → ${b}`));
+      const which = panel.choice("Language", places(data.texts.length)), most = data.texts[0].built.length;
+      const at = panel.slider("Letters read", { min: 1, max: most, step: 1, value: most });
+      const strip = element("p", { class: "whole before" });
+      panel.stages.append(strip);
+      const step = 23, left = 58, full = 170, y = (k) => step * k + 12 * Math.floor(k / letters.length);
+      const chart = stage(panel, "how often a letter comes after a letter", 340, y(names.length));
+      return () => {
+        const { text, language, built } = data.texts[which.value], m = at.value, read = [...text].slice(0, m);
+        const counts = letters.map((a) => { // a letter's row: what has followed it, if it is the next one of the text
+          const all = [...read, a];
+          return letters.map((b) => all.filter((letter, i) => i && letter === b && all[i - 1] === a).length);
+        });
+        const best = counts.map((row) => row.map((c) => (c + 1) / (row.reduce((sum, x) => sum + x) + letters.length)));
+        const off = (M) => built[m - 1].flatMap((row, a) => row.map((p, b) => Math.abs(p - M[a][b]))).reduce((sum, x) => sum + x) / names.length;
+        const parts = [built[m - 1], best, language].map((M) => M.flat()), seen = counts.map((row) => row.reduce((sum, x) => sum + x));
+        strip.replaceChildren(element("strong", {}, read.join("")), element("span", { class: "later" }, text.slice(m)));
+        chart.clear(names.map((name, k) => `${name}: network ${number(parts[0][k])}, best guess ${number(parts[1][k])}, language ${number(parts[2][k])}`).join("; "));
+        names.forEach((name, k) => {
+          const [bar, line, ring] = parts.map((of) => left + full * of[k]), top = y(k);
+          chart.put("text", { x: left - 8, y: top + 16, "text-anchor": "end" }, name);
+          chart.put("rect", { class: "A", x: left, y: top + 3, width: bar - left, height: step - 6, "fill-opacity": 0.75 });
+          chart.put("line", { class: "mark", x1: line, x2: line, y1: top, y2: top + step });
+          chart.put("circle", { class: "loop", cx: ring, cy: top + step / 2, r: 5 });
+          chart.put("text", { x: left + full + 12, y: top + 16 }, `${counts.flat()[k]} of ${seen[Math.floor(k / letters.length)]} times`);
+        });
+        panel.table([{ caption: `After ${m} letters`, columns: ["network", "best guess", "language"], rows: names.map((name, k) => [name, ...parts.map((of) => of[k])]) }]);
+        return `After ${m} ${m > 1 ? "letters" : "letter"} the network is ${number(off(best))} from the best guess and ${number(off(language))} from the language, on average over the nine.`;
       };
     },
 
@@ -970,7 +999,7 @@
     svg{width:100%;height:auto;display:block;overflow:visible} text{fill:currentColor;font:13px system-ui,sans-serif}
     .strong{font-weight:600} line.A,line.W{fill:none;stroke-linecap:round} line.A{stroke:var(--A)} line.W{stroke:var(--W)}
     rect.A{fill:var(--A)} rect.W{fill:var(--W)} rect.negative{fill:var(--negative)} .frame{fill:none;stroke:currentColor}
-    .curve{fill:none;stroke:var(--W);stroke-width:2}
+    .curve{fill:none;stroke:var(--W);stroke-width:2} .mark{stroke:currentColor;stroke-width:2.5}
     .node{fill:currentColor} .axis{stroke:currentColor;stroke-opacity:.45} .arrow{stroke:currentColor;stroke-width:1.8} .loop{fill:none;stroke:currentColor;stroke-width:1.8} .query{stroke:var(--A);stroke-width:2.5}
     .hull{fill:var(--A);fill-opacity:.1;stroke:var(--A);stroke-opacity:.5} .share,.output{fill:var(--A)}
     .handle{fill:currentColor;fill-opacity:.15;stroke:currentColor;cursor:grab}
