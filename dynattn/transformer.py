@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from dynattn._checks import (
@@ -273,6 +274,32 @@ class GPT(_Stack):
             drawn = torch.multinomial(probabilities, 1, generator=generator)
             ids = torch.cat([ids, drawn], dim=1)
         return ids
+
+
+def surprise(model: GPT, ids: torch.Tensor, edit=None) -> torch.Tensor:
+    """The surprise at each token but the first, in nats: minus the logarithm of the probability that it was given.
+
+    Args:
+        model: a GPT.
+        ids: texts (texts, n), n from 2 to one more than the model's context.
+        edit: as in :meth:`GPT.forward`.
+
+    Returns:
+        (texts, n - 1).
+
+    Raises:
+        TypeError, ValueError: model is no :class:`GPT`, or ids are not such texts.
+    """
+    require_kind("model", model, GPT, "a GPT")
+    require_indices("ids", ids, below=model.vocabulary, of=", the vocabulary")
+    if ids.dim() != 2 or len(ids) < 1 or not 2 <= ids.shape[1] <= model.context + 1:
+        expected = f"(texts, n), n from 2 to {model.context + 1}"
+        raise ValueError(f"ids: got shape {shape_of(ids)}, expected {expected}")
+    with torch.no_grad():
+        logits = model(ids[:, :-1], edit)
+    found = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten().long(), reduction="none")
+    require_finite_result(found, ids=ids)
+    return found.view(len(ids), -1)
 
 
 def export(model: GPT, vocabulary: str) -> tuple[dict, bytes]:

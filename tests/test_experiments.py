@@ -1,12 +1,14 @@
 """What chapters and their deeper notebooks both measure is what they say it is."""
 
+import dataclasses
+
 import pytest
 import torch
 from helpers import close
 
 from dynattn.anatomy import linearity_gap
 from dynattn.attention import PlainAttention
-from dynattn.experiments import chapter2, chapter6, chapter8
+from dynattn.experiments import chapter2, chapter6, chapter8, chapter9, chapter11
 from dynattn.tasks import languages
 
 
@@ -179,3 +181,92 @@ def test_networks_are_made_and_trained_from_the_seed_alone():
     assert torch.equal(torch.random.get_rng_state(), state)
     assert chapter8.parameters(make(0)) == 168
     assert chapter8.parameters(chapter8.Predictor((chapter8.ATTENTION, chapter8.ATTENTION), 0)) == 180
+
+
+# --------------------------------------------------------------------------------------------------- chapter 9
+
+
+@pytest.fixture(scope="module")
+def found():
+    return chapter9.material(0)
+
+
+def test_held_out_names_are_in_no_training_text(found):
+    known = set().union(*found.training.values())
+    for row in found.test[:40]:
+        names = found.characters.decode(row).split(";")[1:-1]  # the last is cut off
+        assert names and not known & set(names)
+    names = found.characters.decode(found.learned[0]).split(";")[1:-1]
+    assert set(names) <= known
+
+
+def test_the_table_is_chosen_without_the_held_out_names(found):
+    table, loss = chapter9.best_table(found, 0)
+    assert table.order == min(loss, key=loss.get) and set(loss) == set(chapter9.ORDERS)
+    other = dataclasses.replace(found, test=found.test.flip(0), held_out=found.training)
+    assert chapter9.best_table(other, 0)[1] == loss
+
+
+def test_twins_start_alike_and_differ_in_their_matrices():
+    made = {kind: chapter9.make(kind, 9, 16, 1, 3) for kind in chapter9.KINDS}
+    for model in made.values():
+        assert torch.equal(model.tokens.weight, made["computed"].tokens.weight)
+        assert torch.equal(
+            model.blocks[0].attention.W_V.weight, made["computed"].blocks[0].attention.W_V.weight
+        )
+    ids = torch.randint(9, (2, 12), generator=generator())
+    other = ids.clone()
+    other[:, 0] = (ids[:, 0] + 1) % 9
+    for kind, model in made.items():
+        moved = (model(other) - model(ids)).abs().amax((0, 2))
+        assert moved[0] > 0 and (moved[1:].max() > 0) == (kind != "no mixing"), kind
+        parameters = dict(model.named_parameters())
+        assert ("blocks.0.attention.W_Q.weight" in parameters) == (kind not in ("static", "no mixing")), kind
+        assert ("blocks.0.attention.W_distance" in parameters) == (kind in ("static", "both")), kind
+
+
+def test_a_static_twin_has_one_number_for_each_distance():
+    like = chapter9.make("static", 9, 16, 1, 3).blocks[0].attention
+    x = torch.randn(2, 6, 16, generator=generator())
+    with torch.no_grad():
+        like.W_distance.copy_(torch.linspace(0, 0.2, chapter9.CONTEXT).expand(like.n_heads, -1))
+        y = like(x)
+    logits = 30 * torch.linspace(0, 0.2, chapter9.CONTEXT)
+    A = torch.stack([torch.cat([logits[: i + 1].flip(0).softmax(0), torch.zeros(5 - i)]) for i in range(6)])
+    close(y, like.W_O(A @ like.W_V(x)), 1e-5)
+
+
+# -------------------------------------------------------------------------------------------------- chapter 11
+
+
+def test_halves_hold_nothing_of_the_text_itself():
+    material = chapter11.texts(1)
+    n = len(material.pairs)
+    assert material.ids.shape[1] == 16 and len(material.ids) == 2 * n + len(material.trapped)
+    one_hot = torch.eye(n)[material.pair_of]
+    shares = chapter11.mean_of_other_half(material, one_hot)
+    assert (shares * one_hot).sum() == 0 and torch.allclose(shares.sum(1), torch.ones(len(shares)))
+    for k in range(len(material.genres)):
+        assert material.half[material.genre[:n] == k].float().mean() == 0.5
+
+
+def test_edits_reach_the_encoder():
+    material = chapter11.texts(0)
+    which = torch.tensor([0, 300, 500])
+    own = chapter11.vectors(material, None, which)
+    close(chapter11.vectors(material, lambda layer, A, which: A, which), own, 1e-5)
+    seen = []
+    changed = chapter11.vectors(
+        material,
+        lambda layer, A, which: (seen.append((layer, which.tolist())), torch.eye(16).expand_as(A))[1],
+        which,
+    )
+    assert seen == [(layer, which.tolist()) for layer in range(6)] and (changed - own).abs().max() > 0.1
+    close(own.norm(dim=1), torch.ones(3), 1e-5)
+
+
+def test_the_nearest_is_found_by_the_cosine():
+    vectors = torch.tensor([[1.0, 0], [0, 1], [9, 1], [5, 4]])
+    assert chapter11.right_first(vectors, 2).tolist() == [1, 1]
+    assert chapter11.lead(vectors, 2)[0] == pytest.approx(9 / 82**0.5 - 5 / 41**0.5, abs=1e-6)
+    assert chapter11.right_first(vectors[[0, 1, 3, 2]], 2).tolist() == [0, 0]

