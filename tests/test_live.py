@@ -888,7 +888,7 @@ def check_sign(tab):
 def check_reader(tab):
     """The best guess is that of the Bayes predictor, had the text gone on with each letter."""
     for which, read in [(0, 1), (1, 5), (0, 7), (1, 2)]:
-        figure(tab, "reader").get_by_label("Language", exact=True).select_option(value=str(which))
+        figure(tab, "reader").get_by_label("Language", exact=True).select_option(index=which)
         figure(tab, "reader").get_by_label("Letters read").fill(str(read))
         text = DATA["reader"]["texts"][which]
         ids = torch.tensor(["abc".index(letter) for letter in text["text"][:read]])
