@@ -476,6 +476,12 @@ ELSEWHERE = (
     "corpora.Pair",
     "experiments.chapter9.Names",
     "experiments.chapter11.Texts",
+    # What the twins of chapter 9 inherit is tried where it comes from.
+    *(
+        f"experiments.chapter9.{twin}.{name}"
+        for twin in ("Twin", "OwnToken")
+        for name in ("weights", "mix", "from_torch", "to_torch")
+    ),
 )
 
 # ------------------------------------------------------------------------------------- what stands in their place
