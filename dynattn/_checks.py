@@ -131,6 +131,12 @@ def require_kind(name: str, value, kind, expected: str) -> None:
         raise TypeError(f"{name}: got {got}, expected {expected}")
 
 
+def require_encodable(name: str, text: str) -> None:
+    """Refuse text with half of a surrogate pair, which no file and no tokenizer can hold."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError(f"{name}: got half of a surrogate pair, expected text that can be written in UTF-8")
+
+
 def require_callable(name: str, value, expected: str = "a function") -> None:
     if not callable(value):
         raise TypeError(f"{name}: got {type(value).__name__}, expected {expected}")

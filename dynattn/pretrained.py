@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 
-from dynattn._checks import require_digest, require_kind
+from dynattn._checks import require_digest, require_encodable, require_kind
 from dynattn.transformer import Encoder
 
 SHA256 = {
@@ -93,8 +93,8 @@ def tokenize(tokenizer: Tokenizer, texts: list[str]) -> tuple[torch.Tensor, torc
         raise TypeError(f"texts: got {type(texts).__name__}, expected a list of strings")
     if not texts:
         raise ValueError("texts: got none, expected at least one")
-    if any("\ud800" <= character <= "\udfff" for text in texts for character in text):
-        raise ValueError("texts: got half of a surrogate pair, expected text that can be written in UTF-8")
+    for text in texts:
+        require_encodable("texts", text)
     encoded = tokenizer.encode_batch(list(texts))
     if len({len(one.ids) for one in encoded}) > 1 or not encoded[0].ids:
         raise ValueError(

@@ -37,3 +37,8 @@ def interval(values: torch.Tensor, seed: int) -> tuple[float, float, float]:
     ends = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)
     low, high = values[picks].mean(1).quantile(ends).tolist()
     return values.mean().item(), low, high
+
+
+def said(values: torch.Tensor, seed: int) -> str:
+    """The mean of values and its interval in words; arguments and errors as in :func:`interval`."""
+    return "{:.3f} (interval {:.3f} to {:.3f})".format(*interval(values, seed))

@@ -236,6 +236,16 @@ def test_a_static_twin_has_one_number_for_each_distance():
     close(y, like.W_O(A @ like.W_V(x)), 1e-5)
 
 
+@pytest.mark.parametrize("kind", chapter9.KINDS)
+def test_what_a_twin_shows_is_what_it_uses(kind):
+    layer = chapter9.make(kind, 9, 16, 1, 3).blocks[0].attention
+    x = torch.randn(2, 6, 16, generator=generator())
+    with torch.no_grad():
+        if hasattr(layer, "W_distance"):
+            layer.W_distance.normal_(std=0.1, generator=generator(1))
+        close(layer(x), layer.mix(layer.weights(x), x), 1e-5)
+
+
 # -------------------------------------------------------------------------------------------------- chapter 11
 
 

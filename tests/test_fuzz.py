@@ -334,6 +334,7 @@ CALLS = {
     "training.minibatches": (
         lambda inputs, targets, size: training.minibatches(inputs, targets, size)(generator()),
         {"inputs": X, "targets": Y, "size": 3}),
+    "statistics.said": (statistics.said, {"values": ONE[:, 0], "seed": 0}),
     "statistics.interval": (statistics.interval, {"values": ONE[:, 0], "seed": 0}),
     "counting.NGram": (counting.NGram, {"ids": IDS[0], "vocabulary": 11, "order": 2, "discount": 0.5}),
     "counting.NGram.surprise": {"ids": IDS},
@@ -352,8 +353,12 @@ CALLS = {
     "experiments.chapter9.best_table": (few_tables, {"found": NAMES_, "seed": 0}),
     "experiments.chapter9.Twin": (chapter9.Twin, {"like": New(lambda: MultiHeadAttention(D, 3)), "computed": True}),
     "experiments.chapter9.Twin.forward": {"x": X, "mask": None},
+    "experiments.chapter9.Twin.weights": {"x": X},
+    "experiments.chapter9.Twin.mix": {"A": A_HEADS, "context": X},
     "experiments.chapter9.OwnToken": (chapter9.OwnToken, {"like": New(lambda: MultiHeadAttention(D, 3))}),
     "experiments.chapter9.OwnToken.forward": {"x": X, "mask": None},
+    "experiments.chapter9.OwnToken.weights": {"x": X},
+    "experiments.chapter9.OwnToken.mix": {"A": A_HEADS, "context": X},
     "experiments.chapter9.make": (chapter9.make, {"kind": "both", "characters": 7, "d_model": 8, "n_layers": 1, "seed": 0}),
     "experiments.chapter9.train": (names_skipped, {
         "model": New(small_gpt_of), "found": NAMES_, "seed": 0, "steps": 2, "rate": 0.1, "label": "names"}),
@@ -371,7 +376,7 @@ CALLS = {
     "experiments.chapter11.stretches": (chapter11.stretches, {"ids": torch.arange(20), "samples": 3, "n": 5}),
     "experiments.chapter11.replaced": (chapter11.replaced, {"model": New(small_gpt_of), "ids": IDS_}),
     "experiments.chapter11.frozen": (chapter11.frozen, {
-        "model": New(small_gpt_of), "ids": IDS_, "heads": torch.ones(2, 3, dtype=torch.bool)}),
+        "model": New(small_gpt_of), "ids": IDS_, "heads": torch.ones(1, 2, 3, dtype=torch.bool)}),
     "experiments.chapter11.computed_by": (chapter11.computed_by, {"model": New(small_gpt_of), "ids": IDS_}),
     "experiments.chapter11.copies": (chapter11.copies, {
         "A": normal(2, 1, 2, 6, 6, dtype=torch.float32).softmax(-1), "distances": torch.tensor([2, 3])}),
@@ -476,11 +481,11 @@ ELSEWHERE = (
     "corpora.Pair",
     "experiments.chapter9.Names",
     "experiments.chapter11.Texts",
-    # What the twins of chapter 9 inherit is tried where it comes from.
+    # What the twins of chapter 9 inherit, and don't use, is tried where it comes from.
     *(
         f"experiments.chapter9.{twin}.{name}"
         for twin in ("Twin", "OwnToken")
-        for name in ("weights", "mix", "from_torch", "to_torch")
+        for name in ("from_torch", "to_torch")
     ),
 )
 

@@ -3,7 +3,7 @@
 import torch
 from helpers import refuses
 
-from dynattn.statistics import interval
+from dynattn.statistics import interval, said
 
 
 def test_an_interval_of_a_mean_is_that_of_the_normal_distribution():
@@ -27,6 +27,12 @@ def test_the_seed_alone_decides():
     state = torch.random.get_rng_state()
     assert interval(values, 3) == interval(values, 3) != interval(values, 4)
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_it_is_said_with_its_ends():
+    values = torch.linspace(0, 1, 50)
+    mean, low, high = interval(values, 0)
+    assert said(values, 0) == f"{mean:.3f} (interval {low:.3f} to {high:.3f})"
 
 
 def test_bad_input():

@@ -252,23 +252,24 @@ def replaced(model: GPT, ids: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def frozen(model: GPT, ids: torch.Tensor, heads: torch.Tensor) -> torch.Tensor:
-    """The surprise at each token but the first, (texts, n - 1), with some heads frozen as in :func:`replaced`.
+    """The surprise at each token but the first, with some heads frozen as in :func:`replaced`, (sets, texts, n - 1).
 
     Args:
         model, ids: as there.
-        heads: which heads, booleans (layers, heads).
+        heads: which heads, in each of several sets: booleans (sets, layers, heads).
 
     Raises:
         TypeError, ValueError: as there; heads that are not such booleans.
     """
     kept = computed_by(model, ids)
     check.require_kind("heads", heads, torch.Tensor, "a torch.Tensor of booleans")
-    if heads.dtype != torch.bool or heads.shape != kept.shape[1:3]:
-        raise ValueError(
-            f"heads: got {heads.dtype} of shape {check.shape_of(heads)}, expected booleans {tuple(kept.shape[1:3])}"
-        )
+    if heads.dtype != torch.bool or heads.dim() != 3 or not len(heads) or heads.shape[1:] != kept.shape[1:3]:
+        expected = "booleans (sets, {}, {})".format(*kept.shape[1:3])
+        raise ValueError(f"heads: got {heads.dtype} of shape {check.shape_of(heads)}, expected {expected}")
     means = _means(kept)
-    return _surprise_with(model, ids, lambda which, layer: means[which % 2, layer], heads)
+    return torch.stack(
+        [_surprise_with(model, ids, lambda which, layer: means[which % 2, layer], chosen) for chosen in heads]
+    )
 
 
 def _means(kept):  # for texts of the one half and of the other

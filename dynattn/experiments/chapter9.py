@@ -130,8 +130,22 @@ class Twin(MultiHeadAttention):
         if not computed:
             del self.W_Q, self.W_K
 
+    def weights(self, x: torch.Tensor) -> torch.Tensor:
+        """x (..., n, d_model), n at most 64 -> A, (n_heads, n, n) if nothing is computed and (..., n_heads, n, n) else."""
+        logits = self._by_distance(x)
+        if self.computed:
+            return super().weights(x, mask=logits[(None,) * (x.dim() - 2)])
+        place = torch.arange(x.shape[-2], device=x.device)
+        return logits.masked_fill(place[:, None] < place, -torch.inf).softmax(-1)
+
     def forward(self, x, mask=None):
         """x (..., n, d_model), n at most 64 -> the same shape; raises as :class:`~dynattn.attention.MultiHeadAttention`."""
+        if self.computed:
+            return super().forward(x, mask=self._by_distance(x)[(None,) * (x.dim() - 2)])
+        return self.mix(self.weights(x), x)
+
+    def _by_distance(self, x):
+        """The learned logits (n_heads, n, n)."""
         check.require_tokens("x", x, width=self.d_model, like=self.W_distance)
         if not 1 <= x.shape[-2] <= CONTEXT:
             raise ValueError(
@@ -139,11 +153,7 @@ class Twin(MultiHeadAttention):
             )
         place = torch.arange(x.shape[-2], device=x.device)
         # 30, of 10, 30 and 100: so that they learn as fast as the rest
-        logits = 30 * self.W_distance[:, (place[:, None] - place).clamp(min=0)]
-        if self.computed:
-            return super().forward(x, mask=logits[None])
-        A = logits.masked_fill(place[:, None] < place, -torch.inf).softmax(-1)
-        return self.mix(A, x)
+        return 30 * self.W_distance[:, (place[:, None] - place).clamp(min=0)]
 
 
 class OwnToken(MultiHeadAttention):
@@ -158,6 +168,11 @@ class OwnToken(MultiHeadAttention):
         super().__init__(like.d_model, like.n_heads, causal=True)
         self.load_state_dict(like.state_dict())
         del self.W_Q, self.W_K
+
+    def weights(self, x: torch.Tensor) -> torch.Tensor:
+        """x (..., n, d_model) -> A (n_heads, n, n), the identity for each head."""
+        check.require_tokens("x", x, width=self.d_model, like=self.W_V.weight)
+        return torch.eye(x.shape[-2], dtype=x.dtype, device=x.device).expand(self.n_heads, -1, -1)
 
     def forward(self, x, mask=None):
         """x (..., n, d_model) -> the same shape."""
