@@ -1,4 +1,4 @@
-"""How sure a mean is: intervals from resampling, used by chapters 9 to 11."""
+"""How sure a mean is, and how much groups explain: used by chapters 9 to 11."""
 
 import torch
 
@@ -41,4 +41,50 @@ def interval(values: torch.Tensor, seed: int) -> tuple[float, float, float]:
 
 def said(values: torch.Tensor, seed: int) -> str:
     """The mean of values and its interval in words; arguments and errors as in :func:`interval`."""
-    return "{:.3f} (interval {:.3f} to {:.3f})".format(*interval(values, seed))
+    return "{:z.3f} (interval {:z.3f} to {:z.3f})".format(*interval(values, seed))
+
+
+def explained(x: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+    """Which fraction of the variance of x lies between groups, corrected for chance.
+
+    One minus the squares within the groups over all squares, each divided by its degrees of freedom: the number of rows less
+    the number of means that were taken. Groups that mean nothing then explain 0 on average, and some less than 0.
+
+    Args:
+        x: (rows, numbers); the squares of all numbers are added up.
+        groups: (ways, groups, rows), True where a row is in a group; a row is in one group of a way, or left out of it.
+
+    Returns:
+        (ways,), one fraction for each way to group, in float64.
+
+    Raises:
+        TypeError: x is not a floating-point tensor, or groups not one of bools.
+        ValueError: shapes that don't fit, a number in x that is not finite, a row in two groups, an empty group, or as many
+            groups as rows; or x does not vary.
+
+    Source: Kelley 1935 (epsilon squared).
+    """
+    check.require_tensor("x", x)
+    check.require_finite(x=x)
+    if not isinstance(groups, torch.Tensor) or groups.dtype != torch.bool:
+        got = groups.dtype if isinstance(groups, torch.Tensor) else type(groups).__name__
+        raise TypeError(f"groups: got {got}, expected a tensor of bools")
+    if x.dim() != 2 or groups.dim() != 3 or groups.shape[2] != len(x):
+        raise ValueError(
+            f"x, groups: got shapes {check.shape_of(x)} and {check.shape_of(groups)}, expected (rows, numbers) and (ways, groups, rows)"
+        )
+    sizes, rows = groups.sum(-1), groups.sum((-1, -2))
+    if not groups.numel() or groups.sum(1).max() > 1 or sizes.min() < 1 or (rows <= groups.shape[1]).any():
+        raise ValueError(
+            "groups: expected every row in at most one group of a way, and fewer groups than rows, none empty"
+        )
+    x = x.double() - x.double().mean(0)
+    groups = groups.double()
+    sums = groups @ x
+    middle = sums.sum(1).square().sum(-1) / rows
+    everything = groups.sum(1) @ x.square().sum(-1) - middle
+    between = (sums.square().sum(-1) / sizes).sum(-1) - middle
+    check.require_finite_result(everything, x=x)
+    if (everything <= 0).any():
+        raise ValueError("x: got rows that are all the same, expected some variance")
+    return 1 - ((everything - between) / (rows - groups.shape[1])) / (everything / (rows - 1))

@@ -4,11 +4,13 @@ import dataclasses
 
 import pytest
 import torch
+import torch.nn.functional as F
 from helpers import close
 
+from dynattn import corpora, transformer
 from dynattn.anatomy import linearity_gap
-from dynattn.attention import PlainAttention
-from dynattn.experiments import chapter2, chapter6, chapter8, chapter9, chapter11
+from dynattn.attention import PlainAttention, attention
+from dynattn.experiments import chapter2, chapter6, chapter8, chapter9, chapter10, chapter11, chapter12
 from dynattn.tasks import languages
 
 
@@ -280,3 +282,209 @@ def test_the_nearest_is_found_by_the_cosine():
     assert chapter11.right_first(vectors, 2).tolist() == [1, 1]
     assert chapter11.lead(vectors, 2)[0] == pytest.approx(9 / 82**0.5 - 5 / 41**0.5, abs=1e-6)
     assert chapter11.right_first(vectors[[0, 1, 3, 2]], 2).tolist() == [0, 0]
+
+
+def test_the_records_of_longer_trainings_are_complete():
+    found = chapter9.longer()
+    runs = {(run["kind"], run["steps"], run["seed"]): run["loss"] for run in found["runs"]}
+    want = {
+        (kind, steps, seed) for kind in chapter9.KINDS for steps in (650, 2600, 5200) for seed in range(10)
+    }
+    assert set(runs) == want | {("counts", 0, seed) for seed in range(10)} and len(found["runs"]) == len(runs)
+    assert all(1.5 < loss < 3 for loss in runs.values()) and set(found) == {
+        "made",
+        "machine",
+        "torch",
+        "runs",
+    }
+
+
+def test_a_record_is_what_the_page_measures(found):
+    """Of the shortest: the table of counts."""
+    record = next(run for run in chapter9.longer()["runs"] if run["kind"] == "counts" and run["seed"] == 0)
+    assert abs(record["loss"] - chapter9.best_table(found, 0)[0].surprise(found.test).mean()) < 1e-3
+
+
+# ---------------------------------------------------------------------------------------------------- chapter 10
+
+
+@pytest.fixture(scope="module")
+def five():
+    return chapter10.material(0)
+
+
+def test_contexts_are_names_of_one_language_without_the_probes(five):
+    for code, rows in zip(chapter10.CODES, five.contexts, strict=True):
+        for row in rows:
+            text = five.characters.decode(row)
+            assert text.endswith(corpora.END)
+            others = {name for other in chapter10.CODES if other != code for name in five.pools[other]}
+            assert set(text[:-1].split(corpora.END)) <= set(five.training[code]) - others
+
+
+def test_cases_end_alike_and_their_names_are_new(five):
+    cases = {which: [five.characters.decode(row) for row in rows] for which, rows in five.cases.items()}
+    seen = {name for pool in five.training.values() for name in pool}
+    assert not seen & set(five.probes[:4]) and not seen & set(five.names)
+    assert not {name[:6] for name in seen} & {name[:6] for name in five.names}, "nor does one begin alike"
+    for case, name in enumerate(five.names * chapter10.CASES):
+        ends = {cases[which][case][40:] for which in ("own", "same", "other", "foreign")}
+        assert ends == {cases["own"][case][40:48] + name[:6]}
+        starts = {cases[which][case][:40] for which in ("own", "same", "other", "foreign")}
+        assert len(starts) == 4, "four different contexts"
+        assert all(cases["elsewhere"][case][i] != cases["own"][case][i] for i in (40, 48))
+
+
+def small_reader(**sizes):
+    torch.manual_seed(1)
+    return transformer.GPT(7, 64, 12, 3, **{"n_layers": 2, "positions": "rotary"} | sizes).requires_grad_(
+        False
+    )
+
+
+LENDS = (chapter10.lend_rows, chapter10.lend_queries, chapter10.lend_inner, chapter10.lend_all)
+
+
+@pytest.mark.parametrize("lend", LENDS)
+def test_a_text_lends_nothing_to_itself(lend):
+    model, ids = small_reader(), torch.randint(7, (3, 50), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(lend(model, ids, ids), model(ids))
+
+
+@pytest.mark.parametrize("lend", LENDS[:3])
+def test_what_is_lent_comes_after_the_context(lend):
+    model, (ids, lender) = (
+        small_reader(),
+        torch.randint(7, (2, 3, 50), generator=torch.Generator().manual_seed(0)),
+    )
+    found, own = lend(model, ids, lender), model(ids)
+    torch.testing.assert_close(found[:, :40], own[:, :40])
+    assert ((found - own)[:, 41:].abs().amax(-1) > 1e-5).all()  # the first one's inner weight is 1
+    assert not any(block.attention.W_Q._forward_hooks for block in model.blocks), "no hook stays behind"
+
+
+def test_a_dose_of_nothing_changes_nothing():
+    model, (ids, lender) = small_reader(), torch.randint(7, (2, 3, 50), generator=generator())
+    torch.testing.assert_close(chapter10.lend_queries(model, ids, lender, dose=0), model(ids))
+
+
+@pytest.mark.parametrize("lend", LENDS[1:3])
+def test_layers_before_the_first_lend_nothing(lend):
+    model, (ids, lender) = small_reader(), torch.randint(7, (2, 3, 50), generator=generator())
+    torch.testing.assert_close(lend(model, ids, lender, first=2), model(ids))
+    assert not torch.allclose(lend(model, ids, lender, first=1), lend(model, ids, lender))
+
+
+def test_nonsense_is_asked_after_the_context_only():
+    model, ids = small_reader(), torch.randint(7, (3, 50), generator=generator())
+    asked, own = chapter10.ask_nonsense(model, ids, ids, first=1), model(ids)
+    torch.testing.assert_close(asked[:, :40], own[:, :40])
+    assert not torch.allclose(asked[:, 40:], own[:, 40:])
+    torch.testing.assert_close(chapter10.ask_nonsense(model, ids, ids, first=2), own)
+
+
+def test_where_nothing_before_is_read_the_context_makes_no_difference():
+    model, (ids, other) = small_reader(), torch.randint(7, (2, 3, 50), generator=generator())
+    other[:, 40:] = ids[:, 40:]
+    found, again = (chapter10.read_nothing_before(model, rows, rows)[:, 40:] for rows in (ids, other))
+    torch.testing.assert_close(found, again)
+    assert not torch.allclose(*(chapter10.read_evenly(model, rows, rows)[:, 40:] for rows in (ids, other)))
+
+
+def test_a_context_that_is_read_evenly_has_no_order():
+    """In a single layer without positions, the order of what is read evenly makes no difference, and its sum is kept."""
+    model = small_reader(n_layers=1)
+    ids = torch.randint(7, (1, 50), generator=generator())
+    A, seen = model.weights(ids)[:, 0], []
+    block = model.blocks[0].attention
+    hook = block.W_O.register_forward_pre_hook(lambda W_O, inputs: seen.append(inputs[0]))
+    chapter10.read_evenly(model, ids, ids)
+    hook.remove()
+    V = block.W_V(model.blocks[0].norm_attention(model.tokens(ids)))[0].unflatten(-1, (3, 4)).transpose(0, 1)
+    even = A[0, :, 49, :40].sum(-1, keepdim=True) * V[:, :40].mean(1) + (
+        A[0, :, 49, 40:, None] * V[:, 40:]
+    ).sum(1)
+    torch.testing.assert_close(seen[0][0, 49], even.flatten())
+
+
+def test_lent_queries_write_rows_for_the_text_that_is_read():
+    """In a single layer of a single head, by hand."""
+    torch.manual_seed(2)
+    model = transformer.GPT(7, 64, 12, 1, 1, positions="absolute").requires_grad_(False)
+    ids, lender = torch.randint(7, (2, 1, 50), generator=torch.Generator().manual_seed(3))
+    block = model.blocks[0]
+    x, y = (block.norm_attention(model.tokens(of) + model.places.weight[:50])[0] for of in (ids, lender))
+    q = torch.cat([block.attention.W_Q(x)[:40], block.attention.W_Q(y)[40:]])
+    k = block.attention.W_K(x)
+    A = (q @ k.T / 12**0.5).masked_fill(torch.ones(50, 50).triu(1).bool(), -torch.inf).softmax(-1)
+    torch.testing.assert_close(
+        chapter10.lend_queries(model, ids, lender), model.mix(A[None, None, None], ids)
+    )
+
+
+def test_the_inner_weights_are_what_is_exchanged():
+    """In a single layer, by hand."""
+    model, (ids, lender) = small_reader(n_layers=1), torch.randint(7, (2, 1, 50), generator=generator())
+    A, B = model.weights(ids), model.weights(lender)
+    rows = chapter10.inner(B, 10) * A[..., 40:, 40:].sum(-1, keepdim=True)
+    torch.testing.assert_close(chapter10.inner(B, 10).sum(-1), torch.ones(1, 1, 3, 10))
+    mixed = torch.cat([A[..., :40, :], torch.cat([A[..., 40:, :40], rows], -1)], -2)
+    torch.testing.assert_close(chapter10.lend_inner(model, ids, lender), model.mix(mixed, ids))
+
+
+def test_ways_to_group_have_the_sizes_of_the_languages():
+    ways = chapter10.ways(0, 5)
+    assert ways.shape == (11, 5, 400) and (ways[:6].sum(-1) == 80).all() and (ways[6:].sum(-1) == 40).all()
+    assert ways[0].int().argmax(0).tolist() == [row // 80 for row in range(400)]
+    assert (
+        (ways[:6].sum(1) == 1).all()
+        and (ways[6:] <= ways[0]).all()
+        and (ways[1:6] != ways[0]).any((-1, -2)).all()
+    )
+
+
+def test_languages_are_told_where_they_can_be():
+    generator = torch.Generator().manual_seed(0)
+    language = torch.arange(4).repeat_interleave(40)
+    noise = torch.randn(160, 30, generator=generator)
+    assert 0.05 < chapter10.told(noise, language).mean() < 0.45
+    assert chapter10.told(noise + 4 * F.one_hot(language, 30), language).mean() > 0.9
+    letters = torch.multinomial(torch.eye(4)[language] + 0.2, 40, replacement=True, generator=generator)
+    assert chapter10.told_by_counts(letters, language, 4).mean() > 0.9
+
+
+# ---------------------------------------------------------------------------------------------------- chapter 12
+
+
+def test_multiplications_and_bytes_are_counted():
+    a, b = torch.ones(2, 3), torch.ones(3, 4)
+    assert chapter12.multiplications(lambda: a @ b) == 24
+    assert chapter12.peak(lambda: torch.zeros(1000)) == 4000
+    assert chapter12.peak(lambda: [torch.zeros(1000) for _ in range(3)]) == 12000
+
+
+@pytest.mark.parametrize("size", (1, 7, 30, 100))
+@pytest.mark.parametrize("causal", (False, True))
+def test_chunks_are_exact(size, causal):
+    q, k, v = chapter12.tokens(3, 30, 0, dtype=torch.float64)
+    mask = torch.ones(30, 30, dtype=torch.bool).tril() if causal else None
+    for scale in (1, 300):  # where exponentials overflow, too
+        torch.testing.assert_close(
+            chapter12.chunked(scale * q, k, v, size, causal),
+            attention(scale * q, k, v, mask)[0],
+            rtol=1e-9,
+            atol=1e-9,
+        )
+
+
+def test_published_sizes_give_the_published_numbers_of_parameters():
+    assert abs(chapter12.GPT3.stored / 175e9 - 1) < 0.01
+    assert abs(chapter12.LLAMA_8B.stored / 8.03e9 - 1) < 0.001
+    assert abs(chapter12.LLAMA_405B.stored / 405e9 - 1) < 0.01
+
+
+def test_sizes_are_those_of_a_model_of_this_book():
+    sizes = chapter12.Sizes("ours", 2, 12, 4, 2, 3, 48, 2, 7, True, 9)
+    model = transformer.GPT(7, 9, 12, 4, 2, n_kv_heads=2, positions="alibi")
+    matrices = sum(p.numel() for p in model.parameters() if p.dim() == 2)
+    assert sizes.stored == matrices and sizes.kept(5) == 2 * 2 * 5 * 6

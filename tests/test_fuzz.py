@@ -47,7 +47,7 @@ from dynattn import (
     words,
 )
 from dynattn.attention import MultiHeadAttention, PlainAttention, SingleHeadAttention, attention
-from dynattn.experiments import chapter2, chapter6, chapter8, chapter9, chapter11
+from dynattn.experiments import chapter2, chapter6, chapter8, chapter9, chapter10, chapter11, chapter12
 
 THOROUGH = bool(os.environ.get("THOROUGH"))
 fuzz = settings(
@@ -172,6 +172,24 @@ def names_skipped(**arguments):
 def small_gpt_of(vocabulary=7, context=9):
     torch.manual_seed(0)
     return transformer.GPT(vocabulary, context, 12, 3, 2, positions="rotary").requires_grad_(False)
+
+
+CASES_ = torch.arange(4 * 50).view(4, 50) % 7
+FIVE = chapter10.Names(
+    POOLS, POOLS, CHARACTERS, ["german", "french"], CHARACTERS.encode("germanfrench").repeat(6)[:64][None].repeat(20, 1),
+    torch.zeros(5, 2, 40, dtype=torch.long), ["a", "b"],
+    dict.fromkeys(("own", "same", "other", "foreign", "elsewhere"), CASES_ % len(CHARACTERS)))  # fmt: skip
+GROUPS = torch.eye(3, dtype=torch.bool).repeat_interleave(4, 1)[None].repeat(3, 1, 1)
+TRACES = normal(2, 12, 3, 1, 2, 2, dtype=torch.float32).softmax(-1)
+
+
+def five_skipped(**arguments):
+    with mock.patch.object(chapter10, "fit", lambda *args, **options: [0.0]):
+        return chapter10.train(**arguments)
+
+
+def of_five():
+    return small_gpt_of(len(CHARACTERS), 64)
 
 
 IDS_ = torch.arange(36).view(4, 9) % 7
@@ -362,6 +380,40 @@ CALLS = {
     "experiments.chapter9.make": (chapter9.make, {"kind": "both", "characters": 7, "d_model": 8, "n_layers": 1, "seed": 0}),
     "experiments.chapter9.train": (names_skipped, {
         "model": New(small_gpt_of), "found": NAMES_, "seed": 0, "steps": 2, "rate": 0.1, "label": "names"}),
+    "experiments.chapter10.material": (chapter10.material, {"seed": 0}),
+    "experiments.chapter10.make": (chapter10.make, {"found": FIVE, "seed": 0, "positions": "rotary"}),
+    "experiments.chapter10.train": (five_skipped, {"model": New(of_five), "found": FIVE, "seed": 0, "label": "names"}),
+    "experiments.chapter10.inner": (chapter10.inner, {"A": A_HEADS, "p": 2}),
+    "experiments.chapter10.queries": (chapter10.queries, {"model": New(small_gpt_of), "ids": IDS_}),
+    **{f"experiments.chapter10.{name}": (getattr(chapter10, name), {
+        "model": New(lambda: small_gpt_of(7, 64)), "ids": CASES_, "lender": CASES_.flip(0)}
+        | ({"dose": 0.5} if name == "lend_queries" else {})
+        | ({"first": 1} if name in ("lend_queries", "lend_inner", "ask_nonsense") else {}))
+        for name in ("lend_rows", "lend_queries", "lend_inner", "lend_all", "ask_nonsense", "read", "read_evenly", "read_nothing_before")},
+    "experiments.chapter10.losses": (
+        lambda models, lend, ids, lender: chapter10.losses([of_five()] if models is of_five else models, lend, ids, lender),
+        {"models": of_five, "lend": chapter10.lend_rows, "ids": CASES_ % len(CHARACTERS), "lender": CASES_.flip(0) % len(CHARACTERS)}),
+    "experiments.chapter10.swap": (
+        lambda models, found, lend: chapter10.swap([of_five()] if models is of_five else models, found, lend),
+        {"models": of_five, "found": FIVE, "lend": chapter10.read}),
+    "experiments.chapter10.with_probe": (chapter10.with_probe, {
+        "found": FIVE, "contexts": FIVE.contexts[0], "probe": "german"}),
+    "experiments.chapter10.traces": (chapter10.traces, {
+        "model": New(of_five), "found": FIVE, "contexts": FIVE.contexts[0]}),
+    "experiments.chapter10.scrambled": (chapter10.scrambled, {"contexts": FIVE.contexts[0], "seed": 0}),
+    "experiments.chapter10.ways": (chapter10.ways, {"seed": 0, "count": 2}),
+    "experiments.chapter10.fractions": (chapter10.fractions, {"A": TRACES, "groups": GROUPS}),
+    "experiments.chapter10.over_words": (chapter10.over_words, {"found": normal(2, 2, 5), "seed": 0}),
+    "experiments.chapter10.entering": (chapter10.entering, {"model": New(small_gpt_of), "ids": IDS_}),
+    "experiments.chapter10.told": (chapter10.told, {"x": normal(12, 3), "language": torch.arange(12) % 2}),
+    "experiments.chapter10.told_by_counts": (chapter10.told_by_counts, {
+        "ids": CASES_, "language": torch.tensor([0, 0, 1, 1]), "vocabulary": 7}),
+    "experiments.chapter12.tokens": (chapter12.tokens, {"count": 2, "n": 3, "seed": 0, "d": 4, "dtype": torch.float64}),
+    "experiments.chapter12.seconds": (chapter12.seconds, {"ways": {"a": lambda: 1}, "rounds": 2}),
+    "experiments.chapter12.chunked": (chapter12.chunked, {
+        "q": ONE, "k": ONE, "v": ONE, "size": 2, "causal": True}),
+    "statistics.explained": (statistics.explained, {"x": normal(12, 3), "groups": GROUPS}),
+    "experiments.chapter9.longer": (chapter9.longer, {}),
     "experiments.chapter11.texts": (chapter11.texts, {"seed": 0}),
     "experiments.chapter11.vectors": (chapter11.vectors, {
         "material": New(tiny), "edit": lambda layer, A, which: A, "which": torch.tensor([0, 3])}),
@@ -480,7 +532,12 @@ ELSEWHERE = (
     "seeding.",
     "corpora.Pair",
     "experiments.chapter9.Names",
+    "experiments.chapter10.Names",
     "experiments.chapter11.Texts",
+    "experiments.chapter12.Sizes",
+    # What goes wrong in these is what goes wrong in the function that they are given.
+    "experiments.chapter12.multiplications",
+    "experiments.chapter12.peak",
     # What the twins of chapter 9 inherit, and don't use, is tried where it comes from.
     *(
         f"experiments.chapter9.{twin}.{name}"

@@ -1,6 +1,13 @@
 """Chapter 9: a small GPT that writes names in sixteen languages, its rivals, and its twins with other matrices."""
 
+import argparse
+import json
+import multiprocessing
+import os
+import platform
 from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +18,7 @@ from dynattn.attention import MultiHeadAttention
 from dynattn.corpora import END, LANGUAGES, Characters, names, sequences, split
 from dynattn.counting import NGram
 from dynattn.training import fit
-from dynattn.transformer import GPT
+from dynattn.transformer import GPT, surprise
 
 CONTEXT, BATCH, N_HEADS = 64, 8, 4
 # The GPT of the chapter, and the smaller models that are compared. Learning rates of 2, 4 and 6 thousandths for the first and
@@ -241,3 +248,66 @@ def train(model: GPT, found: Names, seed: int, steps: int, rate: float, label: s
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
     return fit(model, batches, loss, steps=steps, lr=rate, seed=seed, label=label)
+
+
+# ------------------------------------------------------------------------------------------------ longer trainings
+
+RECORDS = Path(__file__).with_suffix(".json")
+
+
+def longer() -> dict:
+    """The records of longer trainings from several starts, which ``python -m dynattn.experiments.chapter9`` makes.
+
+    Returns:
+        "made" (the day), "machine", "torch" (its version), and "runs": for each one "kind", "steps", "seed" and "loss", the mean
+        loss on held-out names in nats per character. The seed is that of the names kept out, of the start and of the batches.
+        The kind "counts" is the best table, which takes no steps.
+    """
+    return json.loads(RECORDS.read_text(encoding="utf-8"))
+
+
+def _run(job):
+    kind, steps, seed = job
+    torch.set_num_threads(1)
+    found = material(seed)
+    if kind == "counts":
+        loss = best_table(found, seed)[0].surprise(found.test)
+    else:
+        model = make(kind, len(found.characters), SMALL["d_model"], SMALL["n_layers"], seed)
+        train(model, found, seed, steps, SMALL["rate"], label=kind)
+        loss = surprise(model, found.test)
+    return {"kind": kind, "steps": steps, "seed": seed, "loss": round(loss.mean().item(), 4)}
+
+
+def _main():
+    parser = argparse.ArgumentParser(
+        description="Train the small models of chapter 9 for longer, and keep what they lose."
+    )
+    parser.add_argument("--steps", type=int, nargs="+", default=[650, 2600, 5200])
+    parser.add_argument("--seeds", type=int, default=10, help="starts, from seed 0 on")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="models that are trained at a time")
+    options = parser.parse_args()
+    seeds, orders = range(options.seeds), ["counts", *KINDS]
+    jobs = [(kind, steps, seed) for steps in sorted(options.steps)[::-1] for seed in seeds for kind in KINDS]
+    jobs += [("counts", 0, seed) for seed in seeds]
+    runs = []
+    with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
+        for run in pool.imap_unordered(_run, jobs):
+            runs.append(run)
+            print(
+                f"{len(runs)} of {len(jobs)}: {run['kind']}, {run['steps']} steps, seed {run['seed']}: {run['loss']:.3f}",
+                flush=True,
+            )
+    runs.sort(key=lambda run: (run["steps"], run["seed"], orders.index(run["kind"])))
+    machine = f"{platform.system()}, {platform.machine()}, one core per model"
+    records = {
+        "made": date.today().isoformat(),
+        "machine": machine,
+        "torch": torch.__version__.partition("+")[0],
+        "runs": runs,
+    }
+    RECORDS.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _main()
