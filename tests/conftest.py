@@ -15,10 +15,6 @@ sys.path.insert(0, str(ROOT / "tools"))  # the tests know the book as its tools 
 from notebooks import load, notebooks  # noqa: E402
 
 CHAPTERS = notebooks()
-# Chapters that are carried over to the form of the second edition, with their deeper notebooks.
-CARRIED_OVER = {"01", "02", "03", "04", "05", "06", "07", "08", "09", "11"}
-FIRST_FORM = [path for path in CHAPTERS if path.name[:2] not in CARRIED_OVER]
-SECOND_FORM = [path for path in CHAPTERS if path.name[:2] in CARRIED_OVER]
 EXECUTED = ROOT / "_build" / "run" / "0"
 SITE = ROOT / "_build" / "html"
 

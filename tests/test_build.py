@@ -377,12 +377,11 @@ def test_the_list_of_notebooks_is_the_contents(tmp_path):
     with pytest.raises(SystemExit, match="does not list book/deeper/99-more.ipynb"):
         notebooks.notebooks(tmp_path)
     toc, last = (tmp_path / "_toc.yml").read_text(), CHAPTERS[-1].stem
-    entry = f"      - file: book/{last}\n"
-    nested = "        sections:\n          - file: book/deeper/99-more\n"
-    (tmp_path / "_toc.yml").write_text(toc.replace(entry, entry + nested))
+    entry = f"          - file: book/deeper/{last}\n"
+    (tmp_path / "_toc.yml").write_text(toc.replace(entry, entry + entry.replace(last, "99-more")))
     assert [path.stem for path in notebooks.notebooks(tmp_path)][-2:] == [last, "99-more"]
-    (tmp_path / "book" / "deeper" / "99-more.ipynb").rename(tmp_path / "book" / "deeper" / f"{last}.ipynb")
-    (tmp_path / "_toc.yml").write_text(toc.replace(entry, entry + nested.replace("99-more", last)))
+    (tmp_path / "book" / "deeper" / "99-more.ipynb").rename(tmp_path / "book" / f"{last}.ipynb")
+    (tmp_path / "_toc.yml").write_text(toc.replace(entry, entry + entry.replace("deeper/", "")))
     with pytest.raises(SystemExit, match=f"two notebooks with the file name {last}"):
         notebooks.notebooks(tmp_path)
 

@@ -6,19 +6,15 @@ import unicodedata
 
 import nbformat
 import pytest
-from conftest import CHAPTERS, EXECUTED, FIRST_FORM, ROOT, SECOND_FORM, cells, each_chapter
+from conftest import CHAPTERS, EXECUTED, ROOT, cells, each_chapter
 from notebooks import FOLDED, SOLUTION, load, minutes
 from pybtex.database import parse_file
 
 from dynattn.claims import registry
 
-SECTIONS = ["Against", "Learned or computed?", "Exercises", "Summary", "What to read next", "References"]
 CLOSING = ["Against", "In short", "Exercises", "Going deeper", "What to read next", "References"]
 # Folded, or not shown, on the page, in Colab and in JupyterLab.
 FOLD = {"cellView": "form", "jupyter": {"source_hidden": True}}
-SET_UP = FOLD | {"tags": ["remove-input"]}
-of_the_first_form = pytest.mark.parametrize("path", FIRST_FORM, ids=lambda path: path.stem)
-of_the_second_form = pytest.mark.parametrize("path", SECOND_FORM, ids=lambda path: path.stem)
 
 
 def is_chapter(path) -> bool:
@@ -86,21 +82,7 @@ def test_file_is_clean(path):
             assert draws(cell) == cell["id"].startswith("draw-"), cell["id"]
 
 
-@of_the_first_form
-def test_what_is_folded(path):
-    """Only the set-up, and code that draws a figure, is folded away on the pages."""
-    for cell in load(path)["cells"]:
-        want = (
-            SET_UP
-            if cell["id"] == "setup"
-            else {"tags": ["hide-input"]}
-            if cell["id"].startswith("draw-")
-            else {}
-        )
-        assert cell["metadata"] == want, cell["id"]
-
-
-@of_the_second_form
+@each_chapter
 def test_what_is_folded_is_folded_everywhere(path):
     """On the page by a tag, in Colab as a form with a title, in JupyterLab by its own word."""
     for cell in load(path)["cells"]:
@@ -139,26 +121,14 @@ def test_headings(path):
     titles = [title for level, title in found if level == 2]
     assert len(set(titles)) == len(titles)
     if is_chapter(path):
-        closing = SECTIONS if path in FIRST_FORM else CLOSING
-        assert titles[-len(closing) :] == closing
+        assert titles[-len(CLOSING) :] == CLOSING
 
 
-@of_the_first_form
-def test_opening_and_closing(path):
-    opening = cells(path, "markdown")[0]["source"]
-    assert "\n**The point.** " in opening
-    assert re.search(r"\bminutes\b", opening), "how long it takes"
-    text = "\n\n".join(cell["source"] for cell in cells(path, "markdown"))
-    assert "**Predict before you run.**" in text
-    summary = prose(re.search(r"^## Summary\n+(.*?)\n+## ", text, flags=re.MULTILINE | re.DOTALL)[1]).strip()
-    assert len(re.split(r"(?<=[.!?])\s+", summary)) == 3, "the summary has three sentences"
-
-
-@of_the_second_form
+@each_chapter
 def test_a_chapter_opens_with_its_figure_and_closes_in_short(path):
     if not is_chapter(path):
         opening = cells(path, "markdown")[0]["source"]
-        (chapter,) = [other for other in SECOND_FORM if is_chapter(other) and other.name[:2] == path.name[:2]]
+        (chapter,) = [other for other in CHAPTERS if is_chapter(other) and other.name[:2] == path.name[:2]]
         assert f"*Going deeper into [chapter {int(path.name[:2])}](../{chapter.name}).*" in opening
         assert f"](deeper/{path.name}" in "".join(cell["source"] for cell in cells(chapter, "markdown"))
         return
@@ -178,7 +148,7 @@ def test_a_chapter_opens_with_its_figure_and_closes_in_short(path):
     assert f"## Exercises\n\n*{exercises_minutes} minutes.*" in text
 
 
-@of_the_second_form
+@each_chapter
 def test_claims_are_few_and_plain(path):
     """Five lines in a chapter, one for each experiment of a deeper notebook; a claim's cell holds nothing but the number."""
     shown, section = {}, None
@@ -199,7 +169,7 @@ def test_claims_are_few_and_plain(path):
         assert all(len(numbers) == 1 for numbers in shown.values()), shown
 
 
-@of_the_second_form
+@each_chapter
 def test_alternative_texts_are_short(path):
     for cell in cells(EXECUTED / path.name, "code"):
         for output in cell["outputs"]:
@@ -237,12 +207,11 @@ def test_no_result_is_typed(path):
 
 @each_chapter
 def test_code_cells_are_short_and_plain(path):
-    first = path in FIRST_FORM
     for cell in cells(path, "code"):
         lines = [line for line in cell["source"].splitlines() if line.strip()]
-        most = 18 if first else 12 if visible(cell) else 36
+        most = 12 if visible(cell) else 36
         assert len(lines) <= most, f"{cell['id']}: {len(lines)} lines"
-        if not first and visible(cell):  # what the page's column holds
+        if visible(cell):  # what the page's column holds
             assert [line for line in lines if len(line) > 79] == [], cell["id"]
         if cell["id"] == "setup":
             continue
@@ -305,7 +274,7 @@ def test_exercises(path):
     assert sorted(together) == [f"{int(path.name[:2])}.{i}" for i in range(1, len(together) + 1)]
     assert numbers == sorted(numbers)
     assert 3 <= len(together) <= 5
-    if is_chapter(path) and path in SECOND_FORM:
+    if is_chapter(path):
         assert 2 <= len(numbers) <= 3
     titles = [title.split()[0] for level, title in headings(path) if level == 3 and title[0].isdigit()]
     assert titles == numbers
