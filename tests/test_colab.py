@@ -177,28 +177,3 @@ def test_solutions_run_from_worksheets(path, environment, tmp_path):
         f"Exercise {number}: {state}" for number in exercises for state in ("not attempted yet.", "right.")
     ]
     assert said == want != []
-
-
-def test_the_open_part_of_exercise_9_5_runs(environment):
-    """It needs what its notebook has trained. Here stands a small network with random parameters for it."""
-    path = next(path for path in CHAPTERS if path.name.startswith("09-inside"))
-    start, exercises = worksheet(path)
-    text = next(cell["source"] for cell in cells(path, "markdown") if cell["id"] == "solution-9-5")
-    given = """
-from dynattn.transformer import GPT
-model, test = GPT(5, 8, 8, 4, 3), torch.randint(5, (60, 9))
-def surprises(model, ids, edit=None): return model(ids[:, :-1], edit).logsumexp(-1)
-by_gpt, A_mean = surprises(model, test), model.weights(test[:, :-1]).mean(0)
-"""
-    code = [
-        *start,
-        given,
-        exercises["9.5"][1],
-        re.sub(r"(?m)^ {4}", "", text[text.index("    costs") :].split("\n\n")[0]),
-    ]
-    ran = subprocess.run(
-        [environment, "-c", "\n".join(code)], env=colab.environment(MADE), capture_output=True, text=True
-    )
-    assert ran.returncode == 0, ran.stderr
-    (found,) = re.findall(r"^\((\d), (\d)\) \{", ran.stdout, re.MULTILINE)
-    assert found < ("3", "4")

@@ -2,7 +2,7 @@
 
 import torch
 
-from dynattn.exercises._judging import CheckFailed, NotAttempted, blank, call, close, normal, run, same_as
+from dynattn.exercises._judging import normal, same_as
 
 # --------------------------------------------------------------------------------- 10.1, weights within a word
 
@@ -202,92 +202,9 @@ _TOLD_MISTAKES = {
     "each centroid is a sum; divide by the number of its rows.": _told(centre=lambda x: x.sum(0)),
 }
 
-# ----------------------------------------------------------------------------------- 10.5, rows of another text
-
-
-def _borrowed(A, B, p):
-    return torch.cat([A[..., :-p, :], B[..., -p:, :]], dim=-2)
-
-
-def _other_rows(A, B, p):
-    return torch.cat([B[..., :-p, :], A[..., -p:, :]], dim=-2)
-
-
-def _first_rows(A, B, p):
-    return torch.cat([B[..., :p, :], A[..., p:, :]], dim=-2)
-
-
-def _columns(A, B, p):
-    return torch.cat([A[..., :-p], B[..., -p:]], dim=-1)
-
-
-def _block(A, B, p):
-    result = A.clone()
-    result[..., -p:, -p:] = B[..., -p:, -p:]
-    return result
-
-
-def _judge_edit(answer):
-    """The answer is a function that makes a function; both are tried."""
-    generator = torch.Generator().manual_seed(0)
-    for layers, heads, n, borrow, p in ((3, 2, 6, 1, 2), (2, 3, 5, 0, 3), (4, 1, 7, 3, 1)):
-        A = normal(generator, layers, heads, n, n).softmax(-1)
-        B = normal(generator, layers, heads, n, n).softmax(-1)
-        edit = run(answer, (B.clone(), borrow, p))
-        if not callable(edit):
-            return "return a function edit(layer, A)."
-        got = [_edited(edit, layer, A[layer]) for layer in range(layers)]
-        if any(result.shape != A[0].shape for result in got):
-            return f"edit returns the shape {tuple(got[borrow].shape)} for A of shape {tuple(A[0].shape)}; expected the same."
-        others = [layer for layer in range(layers) if layer != borrow]
-        if all(close(got[layer], _borrowed(A[layer], B[layer], p)) for layer in range(layers)):
-            return "rows are borrowed in every layer; only one was asked for."
-        if all(close(got[layer], A[layer]) for layer in range(layers)):
-            return "nothing is borrowed: the layers are counted from 0."
-        if close(got[borrow], A[borrow]) and any(
-            close(got[layer], _borrowed(A[layer], B[layer], p)) for layer in others
-        ):
-            return f"rows are borrowed in another layer than {borrow}: the layers are counted from 0."
-        if not all(close(got[layer], A[layer]) for layer in others):
-            return f"in layers other than {borrow}, A should come back as it is."
-        if close(got[borrow], _borrowed(A[borrow], B[borrow], p)):
-            continue
-        for diagnosis, wrong in _EDIT_MISTAKES.items():
-            if close(got[borrow], wrong(A[borrow], B[borrow], p)):
-                return diagnosis
-        if any(close(got[borrow], _borrowed(A[borrow], B[layer], p)) for layer in others):
-            return "the rows come from another layer of B: take those of the same layer."
-        return f"in layer {borrow} the result is not A with the last {p} rows of B's matrices."
-    return None
-
-
-_EDIT_MISTAKES = {
-    "the whole matrix is borrowed; only the last p rows should be.": lambda A, B, p: B,
-    "the last p COLUMNS are borrowed; rows are second to last in the shape.": _columns,
-    "only the weights among the last p tokens are borrowed; take their whole rows.": _block,
-    "the first p rows are borrowed; it should be the last p.": _first_rows,
-    "all rows but the last p are borrowed; it should be the last p.": _other_rows,
-    "one row is borrowed, the one at -p; take all from there to the end.": lambda A, B, p: torch.cat(
-        [A[..., :-p, :], B[..., -p : A.shape[-2] - p + 1, :], A[..., A.shape[-2] - p + 1 :, :]], dim=-2
-    ),
-    "rows of A and B are mixed half and half; take B's alone.": lambda A, B, p: _borrowed(A, (A + B) / 2, p),
-}
-
-
-def _edited(edit, layer, A):
-    """What the reader's edit makes of a layer's weights; what it raises is reported as the answer's."""
-    if blank(edit):
-        raise NotAttempted
-    try:
-        return call(lambda weights: edit(layer, weights), (A,))
-    except NotAttempted:
-        raise CheckFailed(f"edit returns nothing in layer {layer}; return A there as it is.") from None
-
-
 JUDGES = {
     "10.1": same_as(_own(), _own_cases, _OWN_MISTAKES),
     "10.2": same_as(_share, _share_cases, _SHARE_MISTAKES),
     "10.3": same_as(_p(), _p_cases, _P_MISTAKES),
     "10.4": same_as(_told(), _told_cases, _TOLD_MISTAKES),
-    "10.5": _judge_edit,
 }

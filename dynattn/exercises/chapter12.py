@@ -5,9 +5,8 @@ import weakref
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
-from dynattn.exercises._judging import NO_SCALE, normal, run, same_as
+from dynattn.exercises._judging import NO_SCALE, CheckFailed, as_given, attempt, normal, run, same_as
 
 # ---------------------------------------------------------------------------------- 12.1, a share of a block
 
@@ -25,11 +24,25 @@ def _share(weights=2, projections=4, mlp=3, tokens=lambda n: n):
 # ------------------------------------------------------------------------------------------ 12.2, one pass
 
 
+class _Made(TorchDispatchMode):
+    """The tensors of a value's size that are made, so that copies of what was read are seen, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.alive = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.shape == (3,):
+            self.alive.append(weakref.ref(result))
+        return result
+
+
 class _Stream:
-    """Pairs that can be read once; it knows how many of those already read are still held by somebody."""
+    """Pairs that can be read once; it knows how many vectors like those already read are still held by somebody."""
 
     def __init__(self, logits, values):
-        self.left, self.given = list(zip(logits.tolist(), values)), []
+        self.left, self.given, self.made = list(zip(logits.tolist(), values)), [], None
         self.held, self.again = 0, False
 
     def __iter__(self):
@@ -37,7 +50,12 @@ class _Stream:
         return self
 
     def __next__(self):
-        self.held = max(self.held, sum(value() is not None for value in self.given))
+        seen = {
+            id(value())
+            for value in self.given + (self.made.alive if self.made else [])
+            if value() is not None
+        }
+        self.held = max(self.held, len(seen))
         if not self.left:
             raise StopIteration
         logit, value = self.left.pop(0)
@@ -70,14 +88,14 @@ def _judge_stream(answer):
     watched = []
 
     def from_pairs(logits, values):
-        watched.append(_Stream(logits, values))
-        return answer(watched[-1])
+        watched.append(_Stream(torch.as_tensor(logits), values))
+        with _Made() as watched[-1].made:
+            return answer(watched[-1])
 
-    def cases(*extreme):
+    def cases(change=lambda row: row):
         def draw(generator):
-            moderate = [torch.tensor([1.0, 3, 2, 4, 0, 4.5]), torch.tensor([2.0, -1, 2.5, 2.4]).repeat(5)]
-            rows = [sign * 1000 + row for sign in extreme for row in moderate] or moderate
-            return [(row.double(), normal(generator, len(row), 3)) for row in rows]
+            rows = [torch.tensor([1.0, 3, 2, 4, 0, 4.5]), torch.tensor([2.0, -1, 2.5, 2.4]).repeat(5)]
+            return [(change(row.double()), normal(generator, len(row), 3)) for row in rows]
 
         return draw
 
@@ -112,12 +130,21 @@ def _judge_stream(answer):
         return "the stream is read a second time, when nothing is left in it: one pass must do."
     if found:
         return found
-    if same_as(reference, cases(1), {})(given):
+
+    def fails(change):
+        try:
+            return same_as(reference, cases(change), {})(given) is not None
+        except CheckFailed:  # an overflow, too, may be raised
+            return True
+
+    if fails(lambda row: row + 1000):
         return "right, until logits are about 1000: exponentials overflow, unless they are relative to the largest so far."
-    if same_as(reference, cases(-1), {})(given):
+    if fails(lambda row: 400 * row):
+        return "right, until a later logit is about 1000 larger than the first: exponentials must be relative to the largest so far."
+    if fails(lambda row: row - 1000):
         return "right, until all logits are about -1000: then every exponential is zero. Start with the largest at -inf, not at 0."
-    if any(stream.held > 3 for stream in watched):
-        most = max(stream.held for stream in watched)
+    most = max((stream.held for stream in watched), default=0)
+    if most > 5:
         return f"the result is right, but {most} values that had been read were still held: use each and forget it."
     return None
 
@@ -229,10 +256,33 @@ def _twice(X, W_Q, W_K, W_V):
     return weights / weights.sum(-1, keepdim=True) @ (X @ W_V.T)
 
 
-_COUNTED = {
-    torch.ops.aten.mv: lambda a, b, **_: 2 * math.prod(a),
-    torch.ops.aten.dot: lambda a, b, **_: 2 * math.prod(a),
-}  # PyTorch's own counter knows products of matrices only
+class _Applied(TorchDispatchMode):
+    """How many tokens have gone through these matrices: each product with one of them is looked at."""
+
+    def __init__(self, *matrices):
+        super().__init__()
+        self.places, self.width, self.rows = (
+            {W.untyped_storage().data_ptr() for W in matrices},
+            len(matrices[0]),
+            0,
+        )
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if function.overloadpacket in _PRODUCTS and any(
+            isinstance(a, torch.Tensor) and a.untyped_storage().data_ptr() in self.places for a in args
+        ):
+            self.rows += result.numel() // self.width
+        return result
+
+
+_PRODUCTS = {
+    torch.ops.aten.mm,
+    torch.ops.aten.mv,
+    torch.ops.aten.bmm,
+    torch.ops.aten.addmm,
+    torch.ops.aten.addmv,
+}
 
 
 def _judge_step(answer):
@@ -279,15 +329,16 @@ def _judge_step(answer):
         },
     )(given):
         return found
-    X, *W = draw(torch.Generator().manual_seed(0))[1]
-    n, d = X.shape
-    with FlopCounterMode(display=False, custom_mapping=_COUNTED) as counter:
-        given(X, *W)
-    needed, spent = 3 * n * d * d + d * n * (n + 1), counter.get_total_flops() // 2
-    if spent > 1.5 * needed:
+    X, W_Q, W_K, W_V = map(as_given, draw(torch.Generator().manual_seed(0))[1])
+    n = len(X)
+    if not isinstance(X, torch.Tensor):
+        return None  # NumPy's products can't be counted
+    with _Applied(W_K, W_V) as applied:
+        attempt(given, (X, W_Q, W_K, W_V))
+    if applied.rows > 3 * n:
         return (
-            f"the outputs are right, but {n} tokens took {spent:,} multiplications, and {needed:,} are enough: something "
-            "is computed more than once, or stands in the cache more than once."
+            f"the outputs are right, but for {n} tokens {applied.rows} keys and values were computed, and {2 * n} are enough: "
+            "keep them in the cache."
         )
     return None
 
@@ -372,7 +423,7 @@ def _judge_band(answer):
         return found
     q, k, v, w = _band_cases(torch.Generator().manual_seed(0))[0]
     with _Largest() as made:
-        answer(q, k, v, w)
+        run(answer, (q, k, v, w))
     if made.most >= len(q) ** 2:
         return (
             f"the output is right, but for {len(q)} tokens a tensor with {made.most:,} entries was made: the band holds "

@@ -5,7 +5,16 @@ import math
 import torch
 
 from dynattn.attention import attention
-from dynattn.exercises._judging import NO_SCALE, OVER_QUERIES, normal, run, same_as, tensor
+from dynattn.exercises._judging import (
+    NO_SCALE,
+    OVER_QUERIES,
+    SCALED_AFTER,
+    normal,
+    parts,
+    run,
+    same_as,
+    tensor,
+)
 
 
 def _qkv_cases(generator):
@@ -20,9 +29,9 @@ def _attend(q, k, v):
     return attention(q, k, v)[0]
 
 
-def _variant(logits_of=lambda q, k: q @ k.T / math.sqrt(q.shape[-1]), weights_of=lambda s: s.softmax(-1)):
-    """Attention with one part replaced: how the logits are made, or how they become weights."""
-    return lambda q, k, v: weights_of(logits_of(q, k)) @ v
+def _variant(scale=lambda q, k: q.shape[-1] ** -0.5, weights_of=lambda s: s.softmax(-1)):
+    """Attention with parts replaced: the factor, or how logits become weights."""
+    return lambda q, k, v: weights_of(q @ k.T * scale(q, k)) @ v
 
 
 def _masked_cases(generator):
@@ -40,6 +49,14 @@ def _logits(q, k):
 
 def _inverted_mask(q, k, v, mask):
     return _logits(q, k).masked_fill(mask, -torch.inf).softmax(-1).nan_to_num() @ v
+
+
+def _mask_across(q, k, v, mask):
+    """The mask read by columns; where it isn't square, what remains of it."""
+    across = torch.ones_like(mask)
+    n = min(mask.shape)
+    across[:n, :n] = mask[:n, :n].T
+    return _attend_masked(q, k, v, across)
 
 
 def _judge_pointer(answer):
@@ -89,26 +106,39 @@ JUDGES = {
     "2.1": same_as(
         _attend,
         _qkv_cases,
-        {
-            NO_SCALE: _variant(logits_of=lambda q, k: q @ k.T),
-            "scaled by d_k; the factor is its square root.": _variant(
-                logits_of=lambda q, k: q @ k.T / q.shape[-1]
-            ),
-            "scaled by the number of keys; the factor is sqrt(d_k), the width of a query.": _variant(
-                logits_of=lambda q, k: q @ k.T / math.sqrt(len(k))
-            ),
-            "multiplied by sqrt(d_k) where it must be divided.": _variant(
-                logits_of=lambda q, k: q @ k.T * math.sqrt(q.shape[-1])
-            ),
-            OVER_QUERIES: _variant(weights_of=lambda s: s.softmax(-2)),
-            "no softmax: the logits themselves are used as weights.": _variant(weights_of=lambda s: s),
-            "normalised over the whole matrix; every row must sum to 1 on its own.": _variant(
-                weights_of=lambda s: s.flatten().softmax(0).reshape(s.shape)
-            ),
-            "this returns the values' plain mean: the weights don't depend on queries and keys.": _variant(
-                logits_of=lambda q, k: 0 * (q @ k.T)
-            ),
-        },
+        parts(
+            _variant,
+            {
+                NO_SCALE: {"scale": lambda q, k: 1.0},
+                "scaled by d_k; the factor is its square root.": {"scale": lambda q, k: 1 / q.shape[-1]},
+                "scaled by d_k / 2: in Python d_k**1 / 2 is (d_k**1) / 2; write d_k**0.5.": {
+                    "scale": lambda q, k: 2 / q.shape[-1]
+                },
+                "scaled by the number of keys; the factor is sqrt(d_k), the width of a query.": {
+                    "scale": lambda q, k: len(k) ** -0.5
+                },
+                "multiplied by sqrt(d_k) where it must be divided.": {
+                    "scale": lambda q, k: q.shape[-1] ** 0.5
+                },
+                OVER_QUERIES: {"weights_of": lambda s: s.softmax(-2)},
+                "no softmax: the logits themselves are used as weights.": {"weights_of": lambda s: s},
+                "normalised over the whole matrix; every row must sum to 1 on its own.": {
+                    "weights_of": lambda s: s.flatten().softmax(0).reshape(s.shape)
+                },
+                "the exponentials aren't divided by their sum: every row must sum to 1.": {
+                    "weights_of": lambda s: s.exp()
+                },
+                "divided by the sum of the logits, without the exponential: a softmax takes exponentials first.": {
+                    "weights_of": lambda s: s / s.sum(-1, keepdim=True)
+                },
+            },
+            {
+                SCALED_AFTER: lambda q, k, v: (q @ k.T).softmax(-1) / math.sqrt(q.shape[-1]) @ v,
+                "this returns the values' plain mean: the weights don't depend on queries and keys.": _variant(
+                    scale=lambda q, k: 0.0
+                ),
+            },
+        ),
         gradient=True,
     ),
     "2.2": same_as(
@@ -124,6 +154,10 @@ JUDGES = {
             ),
             "the mask is not used.": lambda q, k, v, mask: _attend(q, k, v),
             NO_SCALE: lambda q, k, v, mask: (q @ k.T).masked_fill(~mask, -torch.inf).softmax(-1) @ v,
+            SCALED_AFTER: lambda q, k, v, mask: (
+                (q @ k.T).masked_fill(~mask, -torch.inf).softmax(-1) / math.sqrt(q.shape[-1]) @ v
+            ),
+            "the mask is applied across: its rows are queries, its columns keys.": _mask_across,
             OVER_QUERIES: lambda q, k, v, mask: (
                 _logits(q, k).masked_fill(~mask, -torch.inf).softmax(-2).nan_to_num() @ v
             ),

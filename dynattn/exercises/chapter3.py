@@ -5,7 +5,7 @@ import math
 import torch
 
 from dynattn.attention import attention
-from dynattn.exercises._judging import NO_SCALE, OVER_QUERIES, normal, run, same_as, tensor, unlike
+from dynattn.exercises._judging import NO_SCALE, OVER_QUERIES, close, normal, run, same_as, tensor, unlike
 from dynattn.tasks import lookup
 
 
@@ -64,7 +64,7 @@ def _judge_ring(answer):
     S = tensor(run(answer))
     if (diagnosis := unlike(S, torch.zeros(5, 5))) is not None:
         return diagnosis
-    if not torch.allclose(S, S.T):
+    if not close(S, S.T):
         return "this table isn't symmetric: S[i, j] must equal S[j, i]."
     places = torch.arange(5)
     A = S.softmax(-1)
@@ -111,7 +111,12 @@ JUDGES = {
     ),
     "3.2": same_as(
         lambda *sizes: torch.tensor(_crossing()(*sizes)),
-        lambda generator: [(20, 8, 4), (8, 2, 4), (64, 16, 64)],  # in the first two, n * n meets it
+        lambda generator: [
+            (20, 8, 4),
+            (8, 2, 4),
+            (64, 16, 64),
+            (10, 3, 5),
+        ],  # n * n meets the first two; biases tell in the last
         {
             "at this n the two numbers are equal; it must compute MORE than it stores.": _crossing(more=0),
             "this is one token too few: here the layer still stores at least as much.": lambda *sizes: (

@@ -6,7 +6,17 @@ import math
 import torch
 
 from dynattn.attention import attention
-from dynattn.exercises._judging import NO_SCALE, OVER_QUERIES, call, normal, run, same_as, tensor
+from dynattn.exercises._judging import (
+    NO_SCALE,
+    OVER_QUERIES,
+    SCALED_AFTER,
+    call,
+    normal,
+    parts,
+    run,
+    same_as,
+    tensor,
+)
 from dynattn.tasks import two_lookups
 
 
@@ -58,13 +68,21 @@ def _masked_rows(logits, mask):
     return logits.masked_fill(~mask, -torch.inf).softmax(-1)
 
 
-def _multi_head(cut=_cut, join=_join, scale=lambda d_head, d_model: d_head**-0.5, rows=_masked_rows):
-    """Multi-head attention with one part replaced: cut, join, scale, or how logits become weights."""
+def _multi_head(
+    cut=_cut,
+    join=_join,
+    scale=lambda d_head, d_model: d_head**-0.5,
+    rows=_masked_rows,
+    after=lambda A, d_head: A,
+    matrices=lambda *W: W,
+):
+    """Multi-head attention with parts replaced: cut, join, scale, how logits become weights, or the learned matrices."""
 
     def layer(x, W_Q, W_K, W_V, W_O, n_heads, mask):
-        q, k, v = (cut(x @ W.T, n_heads) for W in (W_Q, W_K, W_V))
+        *projections, W_O = matrices(W_Q, W_K, W_V, W_O)
+        q, k, v = (cut(x @ W.T, n_heads) for W in projections)
         A = rows(q @ k.transpose(-1, -2) * scale(q.shape[-1], x.shape[-1]), mask)
-        return join(A @ v) @ W_O.T
+        return join(after(A, q.shape[-1]) @ v) @ W_O.T
 
     return layer
 
@@ -75,17 +93,11 @@ def _input_cut(x, W_Q, W_K, W_V, W_O, n_heads, mask):
     return _multi_head()(x, W_Q * blocks, W_K * blocks, W_V * blocks, W_O, n_heads, mask)
 
 
-def _with_matrices(change):
-    """The right layer, given other learned matrices: ``change`` maps (W_Q, W_K, W_V, W_O) to what is used."""
-    return lambda x, W_Q, W_K, W_V, W_O, n_heads, mask: _multi_head()(
-        x, *change(W_Q, W_K, W_V, W_O), n_heads, mask
-    )
-
-
-def _mean_matrix(x, W_Q, W_K, W_V, W_O, n_heads, mask):
-    return _multi_head(rows=lambda s, m: _masked_rows(s, m).mean(0, keepdim=True))(
-        x, W_Q, W_K, W_V, W_O, n_heads, mask
-    )
+def _one_small_projection(x, W_Q, W_K, W_V, W_O, n_heads, mask):
+    """The input is cut into heads, and all pieces go through the first head's square of each matrix."""
+    d_head = x.shape[-1] // n_heads
+    same = [torch.block_diag(*[W[:d_head, :d_head]] * n_heads) for W in (W_Q, W_K, W_V)]
+    return _multi_head()(x, *same, W_O, n_heads, mask)
 
 
 def _contribution_cases(generator):
@@ -206,60 +218,96 @@ JUDGES = {
     "4.2": same_as(
         _multi_head(),
         _heads_cases,
-        {
-            "heads cut from the input: project whole tokens, then cut queries, keys and values.": _input_cut,
-            "interleaved packing: a head owns neighbouring columns, not every n_heads-th one.": (
-                _multi_head(_cut_interleaved)
-            ),
-            "interleaved packing, in cut and join: a head owns neighbouring columns, not every n_heads-th.": (
-                _multi_head(_cut_interleaved, _join_interleaved)
-            ),
-            "reshape without transpose: make it (n, n_heads, d_head), then swap the first two axes.": (
-                _multi_head(_cut_without_transpose)
-            ),
-            "reshape without transpose, twice: each head holds pieces of the wrong tokens.": _multi_head(
-                _cut_without_transpose, _join_without_transpose
-            ),
-            "the heads are joined without swapping the axes back to (n, n_heads, d_head) first.": (
-                _multi_head(join=_join_without_transpose)
-            ),
-            "scaled by d_model: a logit is a sum of d_head products, so divide by sqrt(d_head).": _multi_head(
-                scale=lambda d_head, d_model: d_model**-0.5
-            ),
-            NO_SCALE: _multi_head(scale=lambda d_head, d_model: 1.0),
-            OVER_QUERIES: _multi_head(
-                rows=lambda s, m: s.masked_fill(~m, -torch.inf).softmax(-2).nan_to_num()
-            ),
-            "scaled by d_head; the factor is its square root.": _multi_head(
-                scale=lambda d_head, d_model: 1 / d_head
-            ),
-            "the masked logits are set to 0, which is a logit like any other; set them to -inf.": _multi_head(
-                rows=lambda s, m: (s * m).softmax(-1)
-            ),
-            "mask after softmax: the rows no longer sum to 1. Set the logits to -inf before it.": _multi_head(
-                rows=lambda s, m: s.softmax(-1) * m
-            ),
-            "inverted mask: True means MAY look, and this hides what may be seen.": _multi_head(
-                rows=lambda s, m: s.masked_fill(m, -torch.inf).softmax(-1).nan_to_num()
-            ),
-            "the mask is not used.": _multi_head(rows=lambda s, m: s.softmax(-1)),
-            "no output projection: multiply the joined heads by W_O^T.": _with_matrices(
-                lambda W_Q, W_K, W_V, W_O: (W_Q, W_K, W_V, torch.eye(len(W_O)).to(W_O))
-            ),
-            "W_O is transposed: it is stored (out, in), so multiply by W_O^T.": _with_matrices(
-                lambda W_Q, W_K, W_V, W_O: (W_Q, W_K, W_V, W_O.T)
-            ),
-            "W_Q, W_K and W_V are transposed: they are (out, in), so multiply by W^T.": _with_matrices(
-                lambda W_Q, W_K, W_V, W_O: (W_Q.T, W_K.T, W_V.T, W_O)
-            ),
-            "all learned matrices are transposed: they are (out, in), so multiply by W^T.": _with_matrices(
-                lambda W_Q, W_K, W_V, W_O: (W_Q.T, W_K.T, W_V.T, W_O.T)
-            ),
-            "one head of full width: n_heads is not used.": lambda x, W_Q, W_K, W_V, W_O, n_heads, mask: (
-                _multi_head()(x, W_Q, W_K, W_V, W_O, 1, mask)
-            ),
-            "all heads use the mean of their matrices; each must use its own.": _mean_matrix,
-        },
+        parts(
+            _multi_head,
+            {
+                "interleaved packing: a head owns neighbouring columns, not every n_heads-th one.": {
+                    "cut": _cut_interleaved
+                },
+                "reshape without transpose: make it (n, n_heads, d_head), then swap the first two axes.": {
+                    "cut": _cut_without_transpose
+                },
+                "the heads are joined without swapping the axes back to (n, n_heads, d_head) first.": {
+                    "join": _join_without_transpose
+                },
+                "the heads are joined feature by feature; they belong one behind the other.": {
+                    "join": _join_interleaved
+                },
+                NO_SCALE: {"scale": lambda d_head, d_model: 1.0},
+                "scaled by d_model: a logit is a sum of d_head products, so divide by sqrt(d_head).": {
+                    "scale": lambda d_head, d_model: d_model**-0.5
+                },
+                "scaled by the root of the number of heads; the factor is the root of a head's width.": {
+                    "scale": lambda d_head, d_model: (d_model // d_head) ** -0.5
+                },
+                "scaled by d_head; the factor is its square root.": {
+                    "scale": lambda d_head, d_model: 1 / d_head
+                },
+                "scaled by d_head / 2: in Python d_head**1 / 2 is (d_head**1) / 2; write d_head**0.5.": {
+                    "scale": lambda d_head, d_model: 2 / d_head
+                },
+                OVER_QUERIES: {"rows": lambda s, m: s.masked_fill(~m, -torch.inf).softmax(-2).nan_to_num()},
+                "softmax over the heads; each head's rows must sum to 1 by themselves.": {
+                    "rows": lambda s, m: s.masked_fill(~m, -torch.inf).softmax(0).nan_to_num()
+                },
+                "the masked logits are set to 0, which is a logit like any other; set them to -inf.": {
+                    "rows": lambda s, m: (s * m).softmax(-1)
+                },
+                "mask after softmax: the rows no longer sum to 1. Set the logits to -inf before it.": {
+                    "rows": lambda s, m: s.softmax(-1) * m
+                },
+                "inverted mask: True means MAY look, and this hides what may be seen.": {
+                    "rows": lambda s, m: s.masked_fill(m, -torch.inf).softmax(-1).nan_to_num()
+                },
+                "the mask is not used.": {"rows": lambda s, m: s.softmax(-1)},
+                "A is transposed: row i of A says from where output i takes.": {
+                    "rows": lambda s, m: _masked_rows(s, m).transpose(-1, -2)
+                },
+                "all heads use the mean of their matrices; each must use its own.": {
+                    "rows": lambda s, m: _masked_rows(s, m).mean(0, keepdim=True)
+                },
+                "no output projection: multiply the joined heads by W_O^T.": {
+                    "matrices": lambda W_Q, W_K, W_V, W_O: (W_Q, W_K, W_V, torch.eye(len(W_O)).to(W_O))
+                },
+                "W_O is transposed: it is stored (out, in), so multiply by W_O^T.": {
+                    "matrices": lambda W_Q, W_K, W_V, W_O: (W_Q, W_K, W_V, W_O.T)
+                },
+                "W_Q, W_K and W_V are transposed: they are (out, in), so multiply by W^T.": {
+                    "matrices": lambda W_Q, W_K, W_V, W_O: (W_Q.T, W_K.T, W_V.T, W_O)
+                },
+                "all learned matrices are transposed: they are (out, in), so multiply by W^T.": {
+                    "matrices": lambda W_Q, W_K, W_V, W_O: (W_Q.T, W_K.T, W_V.T, W_O.T)
+                },
+                "W_Q and W_K have changed places: row i belongs to the query of token i.": {
+                    "matrices": lambda W_Q, W_K, W_V, W_O: (W_K, W_Q, W_V, W_O)
+                },
+                "keys are made by W_Q: W_K is not used.": {
+                    "matrices": lambda W_Q, W_K, W_V, W_O: (W_Q, W_Q, W_V, W_O)
+                },
+                "values are made by W_K: W_V is not used.": {
+                    "matrices": lambda W_Q, W_K, W_V, W_O: (W_Q, W_K, W_K, W_O)
+                },
+            },
+            {
+                "heads cut from the input: project whole tokens, then cut queries, keys and values.": _input_cut,
+                "heads cut from the input, and one small projection for all: a head has its own rows of W_Q, W_K and W_V.": (
+                    _one_small_projection
+                ),
+                "interleaved packing, in cut and join: a head owns neighbouring columns, not every n_heads-th.": (
+                    _multi_head(_cut_interleaved, _join_interleaved)
+                ),
+                "reshape without transpose, twice: each head holds pieces of the wrong tokens.": _multi_head(
+                    _cut_without_transpose, _join_without_transpose
+                ),
+                SCALED_AFTER: _multi_head(
+                    scale=lambda d_head, d_model: 1.0,
+                    after=lambda A, d_head: A * d_head**-0.5,
+                ),
+                "one head of full width: n_heads is not used.": lambda x, W_Q, W_K, W_V, W_O, n_heads, mask: (
+                    _multi_head()(x, W_Q, W_K, W_V, W_O, 1, mask)
+                ),
+            },
+        ),
         gradient=True,
     ),
     "4.3": same_as(

@@ -4,7 +4,7 @@ import itertools
 
 import torch
 
-from dynattn.exercises._judging import call, normal, run, same_as, tensor, unlike
+from dynattn.exercises._judging import call, close, normal, run, same_as, tensor, unlike
 
 
 def _directions(widest=lambda n: n, count=lambda n, r: r * (2 * n - r)):
@@ -54,11 +54,11 @@ def _judge_superposition(answer):
         if not routing:
             return "a network holds something else than one 1 in each row and zeros: differences of networks are no networks."
         total = torch.einsum("k,kij->ij", c, W)
-        if not torch.allclose(total, A, atol=1e-6):
-            if abs(c.sum() - 1) > 1e-6:
+        if not close(total, A):
+            if not close(c.sum(), 1):
                 return f"the coefficients add up to {c.sum():.3g}, not 1, so the rows of the sum don't: what is left for W[0]?"
             off = ~torch.eye(n, dtype=torch.bool)
-            if torch.allclose(total[off], A.T[off], atol=1e-6):
+            if close(total[off], A.T[off]):
                 return "off the diagonal the sum is the transpose of A: row i says from where token i reads."
             return f"the sum differs from A by up to {(total - A).abs().max():.3g}."
     return None
@@ -82,17 +82,17 @@ def _judge_mixture(answer):
         if not (torch.isfinite(routings).all() and (routings == routings.round()).all()
                 and (routings >= 0).all() and (routings < n).all()):  # fmt: skip
             return f"a routing holds something else than places from 0 to {n - 1}."
-        if shares.min() < -1e-9:
+        if not close(shares.min().clamp(max=0), 0):
             return f"one share is {shares.min():.3g}: in a mixture none is negative."
         if len(shares) > most:
             if len(shares) == n**n:
                 return f"these are all {n**n} routings, as in claim 5.10; at most {most} are allowed."
             return f"{len(shares)} routings for {n} tokens; at most {most} are allowed."
-        if abs(shares.sum() - 1) > 1e-6:
+        if not close(shares.sum(), 1):
             return f"the shares add up to {shares.sum():.3g}, not 1."
         table = torch.nn.functional.one_hot(routings.long(), n).double()
         total = torch.einsum("r,rij->ij", shares, table)
-        if not torch.allclose(total, A, atol=1e-6):
+        if not close(total, A):
             return f"the mixture differs from A by up to {(total - A).abs().max():.3g}."
     return None
 
@@ -115,7 +115,7 @@ def _judge_bank(answer):
         return f"this bank misses {missed:.3f}: each of its matrices is right for one order; let each serve several, as their mean."
     groups = distance.argmin(1)
     means = torch.stack([P[groups == k].mean(0) for k in range(6)])
-    if not torch.allclose(means, bank.flatten(1), atol=1e-6):
+    if not close(means, bank.flatten(1)):
         return f"this bank misses {missed:.3f}: a matrix is not the mean of the orders that it serves, which would be better."
     return f"this bank misses {missed:.3f}; less than 0.6 is possible."
 

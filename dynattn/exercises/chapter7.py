@@ -37,6 +37,8 @@ def _judge_blindness_test(answer):
          "shifting all tokens is one shuffle, but not the only one."),
         (lambda x: x + place(x) * (1 - place(x)), False, "your test takes a layer for blind that respects only a reversal of "
          "the tokens: try other shuffles."),
+        (lambda x: (x.roll(1, 0) + x.roll(-1, 0)) / 2, False, "your test takes the mean of both neighbours for blind: it respects "
+         "shifts and a reversal, and nothing else."),
         (lambda x: x.sum(0, keepdim=True) + place(x), False, "your test takes a layer for blind whose outputs tell only the "
          "places: the sum of the outputs stays, the outputs don't move along."),
         (lambda x: torch.cat([x[:-2].mean(0, keepdim=True).expand(len(x) - 2, -1), x[-2:]]), False, "your test takes a layer "
@@ -112,9 +114,12 @@ def _judge_two_factors(answer):
 JUDGES = {
     "7.1": same_as(
         _lead(),
-        lambda generator: [(8, 1, 0.9), (64, 4, 0.6), (512, 2, 0.25)],
+        lambda generator: [(8, 1, 0.9), (64, 4, 0.6), (512, 2, 0.25), (5, 4, 0.5)],  # in the last, the wanted ones lag
         {
             "n others are counted; m of the n tokens are wanted, so n - m are others.": _lead(others=lambda n, m: n),
+            "the sign is lost: where most tokens are wanted and get little, they must lag.": lambda n, m, p: (
+                _lead()(n, m, p).abs()
+            ),
             "n - 1 others are counted; m of the n tokens are wanted, so n - m are others.": _lead(
                 others=lambda n, m: n - 1
             ),

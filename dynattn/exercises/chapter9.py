@@ -2,8 +2,7 @@
 
 import torch
 
-from dynattn.exercises._judging import call, normal, run, same_as, tensor
-from dynattn.transformer import GPT
+from dynattn.exercises._judging import call, normal, same_as
 
 # --------------------------------------------------------------------------------------------- 9.1, LayerNorm
 
@@ -253,69 +252,9 @@ _CHANCES_MISTAKES = {
     ),
 }
 
-# ------------------------------------------------------------------------------------------- 9.5, one static head
-
-
-def _judge_edit(answer):
-    """The edit itself, on given matrices, and then in a small GPT."""
-    generator = torch.Generator().manual_seed(0)
-    for layer, head in ((0, 1), (1, 0), (2, 2)):
-        M = normal(generator, 5, 5).tril().softmax(-1)
-        edit = run(answer, (M.clone(), layer, head))
-        if not callable(edit):
-            return f"return a function of a layer's number and its weights, not a {type(edit).__name__}."
-        for at in range(3):
-            A = normal(generator, 4, 3, 5, 5).softmax(-1)
-            given, want = A.clone(), A.clone()
-            if at == layer:
-                want[:, head] = M
-            got = tensor(run(edit, (at, given)))
-            if diagnosis := _unlike_edit(got, want, A, M, at == layer, layer, head):
-                return diagnosis
-            if not torch.equal(given, A):
-                return "your edit changes the weights that it was given, in place; work on a copy."
-    gpt = GPT(7, 5, 6, 3, 3).double()
-    ids = torch.randint(7, (4, 5), generator=generator)
-    edit = run(answer, (M.clone(), 2, 2))
-    tensor(run(lambda: gpt(ids, edit=edit)))
-    return None
-
-
-def _unlike_edit(got, want, A, M, here, layer, head):
-    if got.shape != want.shape:
-        return f"for weights of shape {tuple(A.shape)} your edit returns shape {tuple(got.shape)}; expected {tuple(want.shape)}."
-    if torch.equal(got, want):
-        return None
-    every_head, first_text = A.clone(), A.clone()
-    every_head[:] = M
-    if not here:
-        return f"this also changes a layer other than {layer}."
-    first_text[head] = M
-    mistakes = {
-        "nothing changes in the layer whose head should be fixed; layers are counted from 0.": A,
-        "all heads are replaced, not only the one asked for.": every_head,
-        "the first dimension of A is the texts, the second the heads: this replaces all heads of one text.": first_text,
-    }
-    for number in range(A.shape[1]):
-        other = A.clone()
-        other[:, number] = M
-        mistakes.setdefault(f"head {number} is replaced, not head {head}; heads are counted from 0.", other)
-    turned = A.clone()
-    turned[:, head] = M.T
-    mistakes["the fixed matrix is transposed: rows read, columns are read."] = turned
-    mean = A.clone()
-    mean[:, head] = (A[:, head] + M) / 2
-    mistakes["this is the mean of the head's matrix and M; M stands in its place."] = mean
-    for diagnosis, wrong in mistakes.items():
-        if torch.equal(got, wrong) and not torch.equal(wrong, want):
-            return diagnosis
-    return f"the weights differ from what is wanted by up to {(got - want).abs().max():.3g}."
-
-
 JUDGES = {
     "9.1": same_as(_norm(), _norm_cases, _NORM_MISTAKES, gradient=True),
     "9.2": same_as(_block, _block_cases, _BLOCK_MISTAKES),
     "9.3": _judge_count,
     "9.4": same_as(_chances(), _chances_cases, _CHANCES_MISTAKES),
-    "9.5": _judge_edit,
 }

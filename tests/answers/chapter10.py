@@ -110,82 +110,8 @@ def all_rows(test):
 # --------------------------------------------------------------------------------- 10.5, borrow in one layer
 
 
-def edit_by_copy(B, borrow, p):
-    def edit(layer, A):
-        A = A.clone()
-        if layer == borrow:
-            A[..., -p:, :] = B[layer][..., -p:, :]
-        return A
-
-    return edit
-
-
-def edit_by_mask(B, borrow, p):
-    n = B.shape[-1]
-    last = (torch.arange(n) >= n - p)[:, None]
-    return lambda layer, A: torch.where(last & (layer == borrow), B[layer], A)
-
-
-def editing(change, when=lambda layer, borrow: layer == borrow, of=lambda layer: layer):
-    """change(A, B, p) puts numbers of B into a copy of A, in some layers."""
-
-    def answer(B, borrow, p):
-        def edit(layer, A):
-            A = A.clone()
-            if when(layer, borrow):
-                change(A, B[of(layer) % len(B)], p)
-            return A
-
-        return edit
-
-    return answer
-
-
 def rows(A, B, p):
     A[..., -p:, :] = B[..., -p:, :]
-
-
-def put(*index):
-    """A change that copies the part at an index, built from p."""
-
-    def change(A, B, p):
-        at = tuple(make(p) for make in index)
-        A[(..., *at)] = B[(..., *at)]
-
-    return change
-
-
-def everything(p):
-    return slice(None)
-
-
-def last(p):
-    return slice(-p, None)
-
-
-def half(A, B, p):
-    A[..., -p:, :] = (A[..., -p:, :] + B[..., -p:, :]) / 2
-
-
-def in_place(B, borrow, p):
-    def edit(layer, A):
-        if layer == borrow:
-            A[..., -p:, :] = B[layer][..., -p:, :]
-        return A
-
-    return edit
-
-
-def silent(B, borrow, p):
-    def edit(layer, A):
-        if layer == borrow:
-            return edit_by_copy(B, borrow, p)(layer, A)
-
-    return edit
-
-
-def zero_elsewhere(B, borrow, p):
-    return lambda layer, A: edit_by_copy(B, borrow, p)(layer, A) if layer == borrow else 0 * A
 
 
 RIGHT = {
@@ -199,9 +125,6 @@ RIGHT = {
     "10.3 mean": ("10.3", lambda m, s: torch.cat([s, torch.tensor([m], dtype=s.dtype)]).ge(m).double().mean()),
     "10.4 loops": ("10.4", nearest()),
     "10.4 one-hot": ("10.4", by_one_hot),
-    "10.5 copy": ("10.5", edit_by_copy),
-    "10.5 mask": ("10.5", edit_by_mask),
-    "10.5 index": ("10.5", editing(put(last, everything))),
 }  # fmt: skip
 
 WRONG = {
@@ -250,23 +173,6 @@ WRONG = {
     "10.4 sums": ("10.4", nearest(centre=np.sum), "each centroid is a sum"),
     "10.4 which": ("10.4", nearest(end=lambda hits: np.array(hits)), "the result has shape"),
     "10.4 median": ("10.4", nearest(end=lambda hits: np.mean(hits) ** 2), "in no way that this check knows"),
-    "10.5 every layer": ("10.5", editing(rows, lambda layer, borrow: True), "in every layer"),
-    "10.5 nothing": ("10.5", editing(rows, lambda layer, borrow: False), "nothing is borrowed"),
-    "10.5 from one": ("10.5", editing(rows, lambda layer, borrow: layer == (borrow + 1) % 2), "in another layer"),
-    "10.5 nothing elsewhere": ("10.5", zero_elsewhere, "should come back as it is"),
-    "10.5 whole": ("10.5", editing(put(everything, everything)), "whole matrix"),
-    "10.5 columns": ("10.5", editing(put(everything, last)), "COLUMNS"),
-    "10.5 block": ("10.5", editing(put(last, last)), "their whole rows"),
-    "10.5 first": ("10.5", editing(put(lambda p: slice(0, p), everything)), "the first p rows"),
-    "10.5 all but": ("10.5", editing(put(lambda p: slice(0, -p), everything)), "all rows but"),
-    "10.5 one row": ("10.5", editing(put(lambda p: slice(-p, -p + 1 or None), everything)), "one row is borrowed"),
-    "10.5 half": ("10.5", editing(half), "half and half"),
-    "10.5 other layer": ("10.5", editing(rows, of=lambda layer: layer + 1), "another layer of B"),
-    "10.5 in place": ("10.5", in_place, "in place"),
-    "10.5 silent": ("10.5", silent, "edit returns nothing"),
-    "10.5 no function": ("10.5", lambda B, borrow, p: B[borrow], "return a function"),
-    "10.5 smaller": ("10.5", lambda B, borrow, p: lambda layer, A: A[..., -p:, :], "edit returns the shape"),
-    "10.5 zero": ("10.5", editing(lambda A, B, p: A.zero_()), "is not A with the last"),
 }  # fmt: skip
 
 SAME = {"10.1 one more", "10.1 rows only"}

@@ -32,7 +32,7 @@ def mixture(A):
     """The same greedy mixture with plain lists, taking any place that has something left."""
     left = [[float(a) for a in row] for row in A]
     shares, routings = [], []
-    while sum(left[0]) > 1e-9:
+    while min(map(sum, left)) > 1e-7:  # float32 rows add up to one as nearly as that
         places = [next(j for j, a in enumerate(row) if a > 1e-12) for row in left]
         share = min(row[j] for row, j in zip(left, places))
         for row, j in zip(left, places):

@@ -140,3 +140,21 @@ WRONG = {
 }
 
 SAME = set()
+
+
+def blind_to_shifts_and_reversal(f):
+    x = torch.randn(7, 3, dtype=torch.float64)
+    return all(
+        torch.allclose(f(x[order]), f(x)[order])
+        for order in (torch.arange(7).roll(1), torch.arange(7).flip(0))
+    )
+
+
+WRONG |= {
+    "7.1, without its sign": (
+        "7.1",
+        lambda n, m, p: abs(math.log(p / (1 - p) * (n - m) / m)),
+        "the sign is lost",
+    ),
+    "7.2, shifts and reversal": ("7.2", blind_to_shifts_and_reversal, "shifts and a reversal"),
+}
