@@ -529,6 +529,7 @@ KINDS = {"words.computed_weights": (TypeError, ValueError, KeyError)}
 ELSEWHERE = (
     "claims.",
     "exercises.",
+    "grade.",
     "seeding.",
     "corpora.Pair",
     "experiments.chapter9.Names",
