@@ -194,16 +194,28 @@ def queries(model: GPT, ids: torch.Tensor) -> list[torch.Tensor]:
     """The queries of each layer for ids (texts, n), all heads side by side: (texts, n, d_model) each."""
     check.require_kind("model", model, GPT, "a GPT")
     kept = []
-    hooks = [
-        block.attention.W_Q.register_forward_hook(lambda W_Q, inputs, q: kept.append(q))
-        for block in model.blocks
-    ]
+    _with_queries(model, ids, lambda layer, own: kept.append(own))
+    return kept
+
+
+def _with_queries(model, ids, change, first=0):
+    """The logits for ids, where the queries of each layer from ``first`` on are change(layer, own); None leaves them."""
+
+    def hook_of(layer):
+        return lambda W_Q, inputs, own: change(layer, own)
+
+    layers = list(enumerate(model.blocks))[first:]
+    hooks = [block.attention.W_Q.register_forward_hook(hook_of(layer)) for layer, block in layers]
     try:
-        model(ids)
+        return model(ids)
     finally:
         for hook in hooks:
             hook.remove()
-    return kept
+
+
+def _after_context(own, other):
+    """The rows of ``other`` after the context, those of ``own`` before: (..., n, anything) both."""
+    return torch.cat([own[..., :CONTEXT, :], other[..., CONTEXT:, :]], dim=-2)
 
 
 def lend_rows(model: GPT, ids: torch.Tensor, lender: torch.Tensor) -> torch.Tensor:
@@ -215,9 +227,7 @@ def lend_rows(model: GPT, ids: torch.Tensor, lender: torch.Tensor) -> torch.Tens
     """
     _require_lender(model, ids, lender)
     B = model.weights(lender)
-    return model(
-        ids, edit=lambda layer, A: torch.cat([A[..., :CONTEXT, :], B[:, layer, :, CONTEXT:]], dim=-2)
-    )
+    return model(ids, edit=lambda layer, A: _after_context(A, B[:, layer]))
 
 
 def lend_queries(
@@ -235,19 +245,10 @@ def lend_queries(
     """
     _require_lender(model, ids, lender, first)
     check.require_number("dose", dose, at_least=0, at_most=100)
-    kept, layers = queries(model, lender), [block.attention.W_Q for block in model.blocks]
-
-    def lend(q):
-        return lambda W_Q, inputs, own: torch.cat(
-            [own[..., :CONTEXT, :], own.lerp(q, dose)[..., CONTEXT:, :]], dim=-2
-        )
-
-    lent = [W_Q.register_forward_hook(lend(q)) for W_Q, q in zip(layers[first:], kept[first:])]
-    try:
-        return model(ids)
-    finally:
-        for hook in lent:
-            hook.remove()
+    kept = queries(model, lender)
+    return _with_queries(
+        model, ids, lambda layer, own: _after_context(own, own.lerp(kept[layer], dose)), first
+    )
 
 
 def ask_nonsense(model: GPT, ids: torch.Tensor, lender: torch.Tensor, first: int = 0) -> torch.Tensor:
@@ -261,23 +262,15 @@ def ask_nonsense(model: GPT, ids: torch.Tensor, lender: torch.Tensor, first: int
         TypeError, ValueError: as :func:`lend_rows`; or first is not an int from 0.
     """
     _require_lender(model, ids, lender, first)
-    heads = model.blocks[0].attention.n_heads
-    own = queries(model, ids)[0]
-    noise = (
-        torch.randn(own.shape, generator=torch.Generator().manual_seed(0)).to(own).unflatten(-1, (heads, -1))
-    )
+    heads, own = model.blocks[0].attention.n_heads, queries(model, ids)[0]
+    noise = torch.randn(own.shape, generator=torch.Generator().manual_seed(0)).to(own)
+    noise = F.normalize(noise.unflatten(-1, (heads, -1)), dim=-1)
 
-    def ask(W_Q, inputs, own):
-        own = own.unflatten(-1, (heads, -1))
-        asked = F.normalize(noise, dim=-1) * own.norm(dim=-1, keepdim=True)
-        return torch.cat([own[..., :CONTEXT, :, :], asked[..., CONTEXT:, :, :]], dim=-3).flatten(-2)
+    def ask(layer, own):
+        length = own.unflatten(-1, (heads, -1)).norm(dim=-1, keepdim=True)
+        return _after_context(own, (noise * length).flatten(-2))
 
-    hooks = [block.attention.W_Q.register_forward_hook(ask) for block in model.blocks[first:]]
-    try:
-        return model(ids)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    return _with_queries(model, ids, ask, first)
 
 
 def lend_inner(model: GPT, ids: torch.Tensor, lender: torch.Tensor, first: int = 0) -> torch.Tensor:
@@ -297,9 +290,11 @@ def lend_inner(model: GPT, ids: torch.Tensor, lender: torch.Tensor, first: int =
         if layer < first:
             return A
         p = A.shape[-1] - CONTEXT
-        last = A[..., CONTEXT:, :]
-        rows = inner(B[:, layer], p) * last[..., CONTEXT:].sum(-1, keepdim=True)
-        return torch.cat([A[..., :CONTEXT, :], torch.cat([last[..., :CONTEXT], rows], dim=-1)], dim=-2)
+        within = A.clone()
+        within[..., CONTEXT:, CONTEXT:] = inner(B[:, layer], p) * A[..., CONTEXT:, CONTEXT:].sum(
+            -1, keepdim=True
+        )
+        return within
 
     return model(ids, edit=edit)
 
@@ -322,9 +317,9 @@ def read_evenly(model: GPT, ids: torch.Tensor, lender: torch.Tensor) -> torch.Te
     _require_lender(model, ids, lender)
 
     def edit(layer, A):
-        last = A[..., CONTEXT:, :]
-        even = last[..., :CONTEXT].mean(-1, keepdim=True).expand_as(last[..., :CONTEXT])
-        return torch.cat([A[..., :CONTEXT, :], torch.cat([even, last[..., CONTEXT:]], dim=-1)], dim=-2)
+        even = A.clone()
+        even[..., CONTEXT:, :CONTEXT] = A[..., CONTEXT:, :CONTEXT].mean(-1, keepdim=True)
+        return even
 
     return model(ids, edit=edit)
 
@@ -335,8 +330,10 @@ def read_nothing_before(model: GPT, ids: torch.Tensor, lender: torch.Tensor) -> 
     _require_lender(model, ids, lender)
 
     def edit(layer, A):
-        rows = F.pad(inner(A, A.shape[-1] - CONTEXT), (CONTEXT, 0))
-        return torch.cat([A[..., :CONTEXT, :], rows], dim=-2)
+        alone = A.clone()
+        alone[..., CONTEXT:, :CONTEXT] = 0
+        alone[..., CONTEXT:, CONTEXT:] = inner(A, A.shape[-1] - CONTEXT)
+        return alone
 
     return model(ids, edit=edit)
 
