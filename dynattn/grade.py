@@ -83,8 +83,8 @@ def _grade_cells(cells: list[str], skip: set[str], bare: bool, report) -> None:
                 except Exception:  # an exercise that needs it will say so
                     pass
     for statements in exercises:
-        numbers = [found[0] for found in map(_checked, statements) if found]
-        if skip.issuperset(numbers):
+        numbers = [found[0] for found in map(_checked, statements) if found and found[0] not in skip]
+        if not numbers:
             continue
         problem = None
         report(begin=numbers[0])
@@ -95,6 +95,8 @@ def _grade_cells(cells: list[str], skip: set[str], bare: bool, report) -> None:
                     _execute(statement, namespace)
                     continue
                 number, expression = found
+                if number in skip:
+                    continue
                 report(begin=number)
                 answer = eval(compile(ast.Expression(expression), "<notebook>", "eval"), namespace)
                 result = grade(number, answer)
@@ -116,12 +118,10 @@ def _one(options) -> None:
     """Grade one notebook, and write what is found into the report, a line of JSON each."""
     with open(options.report, "a", encoding="utf-8") as file:
 
-        def report(begin=None, done=None):
-            entry = (
-                {"begin": begin}
-                if done is None
-                else {name: getattr(done, name) for name in ("number", *COLUMNS[2:])}
-            )
+        def report(**entry):
+            done = entry.get("done")
+            if done:
+                entry["done"] = {name: getattr(done, name) for name in ("number", *COLUMNS[2:])}
             file.write(json.dumps(entry) + "\n")
             file.flush()
 
@@ -133,7 +133,7 @@ def _one(options) -> None:
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         socket.socket.connect = socket.create_connection = socket.getaddrinfo = _refuse
         _grade_cells(cells, set(filter(None, options.skip.split(","))), options.bare, report)
-        file.write(json.dumps({"end": True}) + "\n")
+        report(end=True)
 
 
 # --------------------------------------------------------------------------------------------------- around it
@@ -154,15 +154,17 @@ def grade_notebook(path: Path, seconds: float = 60, memory: float = 8) -> list[R
             return list(found.values())
         if started == PREPARING and not bare:
             bare = True
-        elif started in (None, PREPARING):
-            return [*found.values(), Result("", "broken", ended)]
-        else:
+            continue
+        if started in _JUDGES:
             found[started] = Result(started, "broken", ended)
-            skip.update(found)
+        if skip.issuperset(found):  # to run it again would end in the same place
+            return [*found.values(), Result("", "broken", ended)]
+        skip.update(found)
 
 
 def _run(path, skip, bare, seconds, memory, found):
-    """Run the notebook once. Returns (what had begun, how it ended), the second None if it came to its end."""
+    """Run the notebook once. Returns (what had begun, how it ended): the first is empty between exercises and None before
+    anything, the second None if the notebook came to its end."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report"
         report.touch()
@@ -188,9 +190,10 @@ def _run(path, skip, bare, seconds, memory, found):
         for line in report.read_text(encoding="utf-8").splitlines():
             entry = json.loads(line)
             begun, whole = entry.get("begin", begun), "end" in entry
-            if "number" in entry:
-                found[entry["number"]] = Result(**entry)
-                begun = None if begun == entry["number"] else begun
+            if "done" in entry:
+                result = Result(**entry["done"])
+                found[result.number] = result
+                begun = "" if begun == result.number else begun
     if late:
         return begun, f"it had not ended after {seconds:g} seconds."
     if whole:

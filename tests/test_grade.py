@@ -136,6 +136,24 @@ def test_cells_in_another_order_and_helpers_in_their_own(tmp_path):
     assert [result.status for result in grade_notebook(path, seconds=10)] == ["right"]
 
 
+def test_two_exercises_in_one_cell(tmp_path):
+    """The first of them doesn't end; and in a second notebook Python ends between two of them."""
+    endless = "def my_2_1(q, k, v):\n    while True: pass"
+    path = written(
+        tmp_path / "a.ipynb", IMPORTS, exercise("2.1", endless) + "\n" + exercise("2.4", RIGHT["2.4"])
+    )
+    assert {result.number: result.status for result in grade_notebook(path, seconds=2)} == {
+        "2.1": "broken",
+        "2.4": "right",
+    }
+    first, last = (exercise(number, RIGHT[number]) for number in ("2.1", "2.4"))
+    path = written(tmp_path / "b.ipynb", IMPORTS, first + "\nimport os\nos.abort()", last)
+    assert {result.number: result.status for result in grade_notebook(path, seconds=9)} == {
+        "2.1": "right",
+        "2.4": "right",
+    }
+
+
 def test_memory_has_a_limit(tmp_path):
     path = handed_in(tmp_path / "a.ipynb", _2_1="def my_2_1(q, k, v): return torch.zeros(2**33)")
     found = {result.number: result for result in grade_notebook(path, seconds=20, memory=6)}
