@@ -19,7 +19,6 @@ seen to lag behind the hand. Where what else the machine does would decide, the 
 
 import argparse
 import contextlib
-import os
 import random
 import statistics
 import sys
@@ -30,9 +29,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
 
 from dynattn.attention import MultiHeadAttention, SingleHeadAttention
+from dynattn.experiments.chapter12 import peak
 from dynattn.transformer import GPT, export
 
 BATCH, D_MODEL, N_HEADS = 8, 256, 8
@@ -173,31 +172,6 @@ def step(f, x) -> float:
     return clock() - start
 
 
-@contextlib.contextmanager
-def silent():
-    """The profiler reports its start and end on the process's own standard error."""
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-def peak(f, x) -> int:
-    """The most bytes held at one moment of a pass, from the allocator's own record."""
-    with silent(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
-        step(f, x)
-    held = most = 0
-    for event in sorted(record.profiler.kineto_results.events(), key=lambda event: event.start_ns()):
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            most = max(most, held)
-    return most
-
-
 def measure(n: int, causal: bool, threads: int, rounds: int) -> tuple[dict, dict]:
     """Name -> (time ratio, its quartiles, memory ratio, milliseconds); kind -> that to torch's layer."""
     torch.set_num_threads(threads)
@@ -206,7 +180,7 @@ def measure(n: int, causal: bool, threads: int, rounds: int) -> tuple[dict, dict
     for f, reference in found.values():
         torch.testing.assert_close(f(x), found[reference][0](x), rtol=1e-3, atol=1e-4)
         step(f, x)
-    memory = {name: peak(f, x) for name, (f, _) in found.items()}
+    memory = {name: peak(lambda f=f: step(f, x)) for name, (f, _) in found.items()}
     seconds = {name: [] for name in found}
     order = list(found)
     for _ in range(rounds):

@@ -90,7 +90,7 @@ def _judged(number, answer, style) -> Result:
     except CheckFailed as failed:
         status = "broken" if failed.__cause__ else "wrong"
         return Result(number, status, str(failed), style, failed.__cause__)
-    except (Exception, RecursionError) as error:  # what the judge itself can't take
+    except Exception as error:  # what the judge itself can't take
         diagnosis = f"what your code returns can't be judged ({type(error).__name__}: {error})."
         return Result(number, "broken", diagnosis, style, error)
     return Result(number, "wrong" if diagnosis else "right", diagnosis or "", style)

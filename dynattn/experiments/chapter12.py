@@ -118,8 +118,9 @@ def chunked(
         keep, A = (largest - new).exp(), (logits - new).exp()  # A: this chunk's columns, not yet divided
         total = keep * total + A.sum(-1, keepdim=True)
         output, largest = keep * output + A @ v[seen], new
-    check.require_finite_result(output / total, q=q, k=k, v=v)
-    return output / total
+    output = output / total
+    check.require_finite_result(output, q=q, k=k, v=v)
+    return output
 
 
 @dataclass(frozen=True)
