@@ -20,9 +20,10 @@ import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-from dynattn.exercises import _JUDGES, Result, grade
+from dynattn.exercises import _EXERCISES, Result, grade, variants
 
 COLUMNS = ("student", "exercise", "status", "diagnosis", "style")
 PREPARING = "the cells before the exercises"
@@ -37,15 +38,26 @@ def _cells(path: Path) -> list[str]:
 
 
 def _checked(statement):
-    """(number, expression) of a statement ``check("2.1", expression)``, or None."""
+    """(name, expression) of a statement ``check("2.1", expression)``, or None; a variant may come third, and is named 2.1/3."""
     call = getattr(statement, "value", None)
-    if not (isinstance(statement, ast.Expr) and isinstance(call, ast.Call) and len(call.args) == 2):
+    if not (isinstance(statement, ast.Expr) and isinstance(call, ast.Call) and len(call.args) >= 2):
         return None
-    name = getattr(call.func, "id", getattr(call.func, "attr", None))
-    number = call.args[0]
-    if name == "check" and isinstance(number, ast.Constant) and number.value in _JUDGES:
-        return number.value, call.args[1]
-    return None
+    function = getattr(call.func, "id", getattr(call.func, "attr", None))
+    numbers = [call.args[0], *call.args[2:], *(k.value for k in call.keywords if k.arg == "variant")]
+    if function != "check" or not all(isinstance(number, ast.Constant) for number in numbers):
+        return None
+    name = "/".join(str(number.value) for number in numbers).removesuffix("/0")
+    return (name, call.args[1]) if _exists(name) else None
+
+
+def _exists(name: str) -> bool:
+    number, _, variant = name.partition("/")
+    return number in _EXERCISES and (variant or "0") in map(str, range(variants(number)))
+
+
+def _graded(name: str, answer) -> Result:
+    number, _, variant = name.partition("/")
+    return replace(grade(number, answer, int(variant or 0)), number=name)
 
 
 def _plain(statement) -> bool:
@@ -71,7 +83,7 @@ def _grade_cells(cells: list[str], skip: set[str], bare: bool, report) -> None:
             statements = ast.parse(re.sub(r"(?m)^\s*[%!].*$", "", source)).body
         except SyntaxError as error:
             for number in re.findall(r'\bcheck\(\s*["\']([\d.]+)["\']', source):
-                if number in _JUDGES and number not in skip:
+                if _exists(number) and number not in skip:
                     report(done=Result(number, "broken", f"your code raised SyntaxError: {error}"))
             continue
         if any(map(_checked, statements)):
@@ -99,8 +111,8 @@ def _grade_cells(cells: list[str], skip: set[str], bare: bool, report) -> None:
                     continue
                 report(begin=number)
                 answer = eval(compile(ast.Expression(expression), "<notebook>", "eval"), namespace)
-                result = grade(number, answer)
-                if result.status == "right" and grade(number, object()).status == "right":
+                result = _graded(number, answer)
+                if result.status == "right" and _graded(number, object()).status == "right":
                     result = Result(number, "broken", "this notebook changes the check itself.")
             except Exception as error:
                 problem = problem or error
@@ -155,7 +167,7 @@ def grade_notebook(path: Path, seconds: float = 60, memory: float = 8) -> list[R
         if started == PREPARING and not bare:
             bare = True
             continue
-        if started in _JUDGES:
+        if started and _exists(started):
             found[started] = Result(started, "broken", ended)
         if skip.issuperset(found):  # to run it again would end in the same place
             return [*found.values(), Result("", "broken", ended)]
@@ -230,7 +242,7 @@ def grade_folder(folder: Path, seconds: float = 60, memory: float = 8, jobs: int
 
 
 def _order(number: str) -> tuple[int, ...]:
-    return tuple(map(int, number.split(".")))
+    return tuple(map(int, re.split("[./]", number)))
 
 
 def _main(arguments=None) -> int:

@@ -3,7 +3,10 @@
 import ast
 import contextlib
 import copy
+import itertools
 import math
+import os
+import random
 import re
 import signal
 
@@ -14,8 +17,8 @@ from answers import chapter5, chapter6, chapter7, chapter8, chapter9, chapter10,
 from conftest import CHAPTERS, cells
 
 from dynattn import check
-from dynattn.exercises import _JUDGES, CheckFailed, grade
-from dynattn.exercises._judging import call, close
+from dynattn.exercises import _EXERCISES, CheckFailed, _judge, grade, text, variants
+from dynattn.exercises._judging import close
 
 BANK = (part1, chapter5, chapter6, chapter7, chapter8, chapter9, chapter10, chapter11, chapter12)
 RIGHT, WRONG = (
@@ -120,30 +123,65 @@ def test_each_diagnosis_belongs_to_one_mistake():
     assert all(name in SAME for names in shared for name in names), shared
 
 
-LISTED = [
-    (number, diagnosis, wrong)
-    for number, judge in _JUDGES.items()
-    for diagnosis, wrong in getattr(judge, "mistakes", {}).items()
-]
-
-
-@pytest.mark.parametrize("number, diagnosis, wrong", LISTED, ids=[f"{n}: {d[:40]}" for n, d, _ in LISTED])
-def test_every_listed_mistake_is_refused_with_its_own_diagnosis(number, diagnosis, wrong):
-    result = grade(number, wrong)
-    assert (result.status, result.diagnosis) == ("wrong", diagnosis)
+NUMBERS = list(_EXERCISES)
+ALL = [(number, variant) for number in NUMBERS for variant in range(variants(number))]
+each_exercise = pytest.mark.parametrize("number", NUMBERS)
+each_variant = pytest.mark.parametrize("number, variant", ALL, ids=[f"{n}/{v}" for n, v in ALL])
+LISTED = [(*one, diagnosis, wrong) for one in ALL for diagnosis, wrong in _judge(*one).mistakes.items()]
 
 
 @pytest.mark.parametrize(
-    "number", [number for number, judge in _JUDGES.items() if hasattr(judge, "reference")]
+    "number, variant, diagnosis, wrong", LISTED, ids=[f"{n}/{v}: {d[:40]}" for n, v, d, _ in LISTED]
 )
-def test_the_reference_is_right(number):
-    assert grade(number, _JUDGES[number].reference).status == "right"
+def test_every_listed_mistake_is_refused_with_its_own_diagnosis(number, variant, diagnosis, wrong):
+    result = grade(number, wrong, variant)
+    assert (result.status, result.diagnosis) == ("wrong", diagnosis)
+
+
+@each_variant
+def test_the_reference_is_right(number, variant):
+    assert grade(number, _judge(number, variant).reference, variant).status == "right"
+
+
+@pytest.mark.parametrize("number, variant", [(number, variant) for number, variant in ALL if variant])
+def test_variants_ask_for_different_things(number, variant):
+    """No answer to one is right for another, and a test tells the book's from all others."""
+    for other in range(variant):
+        for answer, asked in ((other, variant), (variant, other)):
+            result = grade(number, _judge(number, answer).reference, asked)
+            assert result.status in ("wrong", "broken") and result.diagnosis, (answer, asked)
+        assert text(number, other) != text(number, variant)
+
+
+@pytest.mark.parametrize("number", [number for number in NUMBERS if variants(number) > 1])
+def test_the_books_variant_stands_in_the_book(number):
+    sources = [cell["source"] for path in CHAPTERS for cell in cells(path, "markdown")]
+    (source,) = [source for source in sources if f"### {number} " in source]
+    assert text(number) in source
+
+
+def test_every_chapter_has_variants():
+    chapters = {number.split(".")[0] for number in NUMBERS if variants(number) > 1}
+    assert len(chapters) == 12 and sum(variants(number) > 1 for number in NUMBERS) >= 20
+
+
+@pytest.mark.parametrize("variant", [-1, 99, True, "1", None, 0.5])
+def test_a_variant_that_does_not_exist(variant):
+    for call in (
+        lambda: grade("1.1", ..., variant),
+        lambda: check("1.1", ..., variant),
+        lambda: text("1.1", variant),
+    ):
+        with pytest.raises(ValueError, match="^variant: got .*, expected one of 0, 1, 2$"):
+            call()
+    with pytest.raises(ValueError, match="^number: got '2.1', which has no variants"):
+        text("2.1")
 
 
 @pytest.mark.parametrize("number", ["2.1", "4.2"])
 def test_two_mistakes_at_once_are_both_named(number):
     """Unless one hides the other: a softmax that is missing, so that its factor can't be told from a longer value."""
-    mistakes, named = _JUDGES[number].mistakes, 0
+    mistakes, named = _judge(number, 0).mistakes, 0
     for diagnosis, wrong in mistakes.pairs:
         result = grade(number, wrong)
         assert result.status == "wrong" and (
@@ -151,6 +189,35 @@ def test_two_mistakes_at_once_are_both_named(number):
         )
         named += result.diagnosis == diagnosis
     assert named >= 0.8 * len(mistakes.pairs), f"{named} of {len(mistakes.pairs)}"
+
+
+def shortcuts(exercise):
+    """Answers that don't look at their arguments, or hand them back: constants, what the first case wants, a copy."""
+    first = tuple(exercise.cases(torch.Generator().manual_seed(0))[0])
+    yield from ((f"always {constant}", lambda *arguments, c=constant: c) for constant in (0, 1, 0.5))
+    try:
+        want = exercise.reference(*first) if callable(exercise.reference) else exercise.reference
+    except TypeError:  # a case holds something else than the arguments of one call
+        want = None
+    if want is not None and not callable(want):
+        for constant in (0, 1, 0.5):
+            yield (
+                f"full of {constant}",
+                lambda *arguments, c=constant: each_part(lambda y: torch.full_like(y, c), want),
+            )
+        if first:
+            yield "what the first case wants", lambda *arguments: want
+    for place in range(len(first)):
+        yield f"a copy of argument {place}", lambda *arguments, place=place: copy.copy(arguments[place])
+
+
+@pytest.mark.filterwarnings("ignore")
+@each_variant
+def test_shortcuts_are_refused(number, variant):
+    exercise = _judge(number, variant)
+    assert [
+        name for name, answer in shortcuts(exercise) if grade(number, answer, variant).status == "right"
+    ] == []
 
 
 # ------------------------------------------------------------------- mutants: the book's own solution, spoilt in a place
@@ -183,8 +250,14 @@ NAMES = dict(pair for a, b in (("sum", "mean"), ("max", "min"), ("maximum", "min
                                ("tril", "triu"), ("exp", "abs"), ("zeros", "ones")) for pair in ((a, b), (b, a)))  # fmt: skip
 
 
-def mutations(node):
-    """Other forms of one node of a syntax tree."""
+def mutations(node, names=()):
+    """Other forms of one node of a syntax tree; another of these names in the place of a name."""
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in names:
+        yield ast.Name(names[(names.index(node.id) + 1) % len(names)], node.ctx)
+    if isinstance(node, ast.Return) and node.value:
+        yield from (ast.Return(ast.parse(form, mode="eval").body) for form in (
+            f"{sign}({ast.unparse(node.value)}){end}" for sign, end in (("-", ""), ("2 * ", ""), ("", " + 1"), ("", ".T"), ("", ".abs()"))
+        ))  # fmt: skip
     if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
         yield ast.BinOp(node.left, OPERATORS[type(node.op)](), node.right)
         yield ast.BinOp(node.right, node.op, node.left)
@@ -207,13 +280,11 @@ def mutations(node):
         yield node.func.value  # the method isn't called
 
 
-def mutants(source):
-    """The functions that a solution becomes, each with one node changed."""
-    tree = ast.parse(source)
-    name = tree.body[-1].value.args[1].id
-    tree.body.pop()
+def spoilt(tree):
+    """The trees that one becomes when one node is changed."""
+    names = [name.arg for name in ast.walk(tree) if isinstance(name, ast.arg)]
     for at, node in enumerate(list(ast.walk(tree))):
-        for other in mutations(node):
+        for other in mutations(node, names):
             changed = copy.deepcopy(tree)
             old = list(ast.walk(changed))[at]
             for parent in ast.walk(changed):
@@ -222,13 +293,31 @@ def mutants(source):
                         setattr(parent, field, other)
                     elif isinstance(value, list) and any(item is old for item in value):
                         setattr(parent, field, [other if item is old else item for item in value])
-            code = ast.unparse(ast.fix_missing_locations(changed))
-            namespace = {"torch": torch, "math": math, "np": np, "F": torch.nn.functional}
-            try:
-                exec(compile(code, "<mutant>", "exec"), namespace)
-            except Exception:
-                continue
-            yield code, namespace[name]
+            yield ast.fix_missing_locations(changed)
+
+
+def defined(tree):
+    """What the code of a solution hands to the check, or None if it doesn't get that far."""
+    namespace = {"torch": torch, "math": math, "np": np, "F": torch.nn.functional, "itertools": itertools}
+    name = tree.body[-1].value.args[1].id
+    try:
+        exec(compile(ast.Module(tree.body[:-1], []), "<solution>", "exec"), namespace)
+    except Exception:
+        return None
+    return namespace[name]
+
+
+def mutants(source, count=20):
+    """So many mutants of a solution, with one node changed, and with two where that makes too few; all with THOROUGH."""
+    once, found = list(spoilt(ast.parse(source))), {}
+    random.Random(0).shuffle(once)
+    twice = (second for first in once for second in spoilt(first))
+    for place, tree in enumerate(itertools.chain(once, twice)):
+        if len(found) >= count and (place >= len(once) or not os.environ.get("THOROUGH")):
+            break
+        if (answer := defined(tree)) is not None:
+            found[ast.unparse(tree)] = answer
+    return found.items()
 
 
 @contextlib.contextmanager
@@ -251,41 +340,44 @@ def soon():
 
 def accepted(number, answer):
     """Whether a mutant is called right, and isn't."""
-    right = False
-    with soon():
-        right = grade(number, answer).status == "right"
-    return right and differs(answer, _JUDGES[number])
+    diagnosis, exercise = "it raised an error", _judge(number, 0)
+    with soon(), contextlib.suppress(Exception):
+        diagnosis = exercise(answer)
+    return not diagnosis and differs(answer, exercise)
 
 
-def differs(answer, judge):
-    """Whether an answer differs from the reference on any of some two hundred inputs."""
-    for seed in range(1, 68):
-        for arguments in judge.cases(torch.Generator().manual_seed(seed)):
+def differs(answer, exercise, inputs=200):
+    """Whether an answer differs from the reference on any of so many inputs."""
+    always = repr(exercise.cases(torch.Generator().manual_seed(0)))
+    for seed in range(1, 1 + inputs):
+        cases = exercise.cases(torch.Generator().manual_seed(seed))
+        for case in cases:
             try:
-                got = call(answer, arguments)
+                if not close(exercise.outcome(answer, case), exercise.outcome(exercise.reference, case)):
+                    return True
             except CheckFailed:
                 return True
-            if not close(got, judge.reference(*arguments)):
-                return True
+        inputs -= len(cases)
+        if inputs <= 0 or repr(cases) == always:  # nothing in them is drawn
+            break
     return False
 
 
-MUTATED = [number for number, judge in _JUDGES.items() if hasattr(judge, "cases") and number in SOLUTIONS]
+@each_exercise
+def test_the_books_solution_is_right_for_every_input(number):
+    assert not differs(defined(ast.parse(SOLUTIONS[number])), _judge(number, 0))
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("number", MUTATED)
+@each_exercise
 def test_mutants_of_the_solution_are_refused(number):
-    tried = list(mutants(SOLUTIONS[number]))
+    tried = mutants(SOLUTIONS[number])
     wrongly = [code for code, answer in tried if accepted(number, answer)]
-    assert len(tried) >= 5
+    assert len(tried) >= 20
     assert not wrongly, f"{len(wrongly)} of {len(tried)}:\n" + "\n\n".join(wrongly)
 
 
 # ------------------------------------------------------------------------- what is not an answer, or breaks
-
-NUMBERS = sorted(_JUDGES)
-each_exercise = pytest.mark.parametrize("number", NUMBERS)
 
 
 def returns(value):

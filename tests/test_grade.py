@@ -64,7 +64,7 @@ STUDENTS = {
     "forgotten": {"_2_4": None},
     "cheats": {"_2_1": "def check(number, answer): print('right')\ndef my_2_1(q, k, v): return 0 * v"},
     "changes the judge": {
-        "_2_1": "import dynattn.exercises as e\ne._JUDGES['2.1'] = lambda answer: None\ndef my_2_1(q, k, v): return v"
+        "_2_1": "import dynattn.exercises as e\ne._EXERCISES['2.1'] = lambda answer: None\ndef my_2_1(q, k, v): return v"
     },
     "asks the network": {
         "_2_1": "import urllib.request\ndef my_2_1(q, k, v): return urllib.request.urlopen('http://127.0.0.1:9')"
@@ -151,6 +151,24 @@ def test_two_exercises_in_one_cell(tmp_path):
     assert {result.number: result.status for result in grade_notebook(path, seconds=9)} == {
         "2.1": "right",
         "2.4": "right",
+    }
+
+
+def test_variants_have_rows_of_their_own(tmp_path):
+    """The book's answer is not the variant's; a variant that doesn't exist is no exercise."""
+    book, variant = "torch.eye(5).roll(2, dims=0)", "torch.eye(7).roll(3, dims=0)"
+    path = written(
+        tmp_path / "a.ipynb",
+        IMPORTS,
+        f'check("1.1", {book})',
+        f'check("1.1", {variant}, 1)',
+        f'check("1.1", {book}, variant=2)',
+        f'check("1.1", {book}, 99)',
+    )
+    assert {result.number: result.status for result in grade_notebook(path, seconds=9)} == {
+        "1.1": "right",
+        "1.1/1": "right",
+        "1.1/2": "wrong",
     }
 
 

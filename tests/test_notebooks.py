@@ -7,7 +7,7 @@ import unicodedata
 import nbformat
 import pytest
 from conftest import CHAPTERS, EXECUTED, ROOT, cells, each_chapter
-from notebooks import FOLDED, SOLUTION, load, minutes
+from notebooks import FOLDED, SOLUTION, exercise_minutes, load, minutes, worksheet
 from pybtex.database import parse_file
 
 from dynattn.claims import registry
@@ -316,6 +316,24 @@ def bibliography():
         addresses += re.findall(r"\\url\{([^}]*)\}", " ".join(entry.fields.values()))
         found |= {address.lower(): (author, entry.fields.get("year", "")) for address in addresses}
     return found
+
+
+@each_chapter
+def test_minutes_of_exercises_follow_the_rule(path):
+    """That of how-to-use.md; and an exercises' section states their sum."""
+    text = "\n\n".join(cell["source"] for cell in cells(path, "markdown"))
+    stated = {
+        number: (difficulty, int(count))
+        for number, difficulty, count in re.findall(
+            r"^### ([\d.]+) .* \((\w+), (\d+) minutes\)$", text, re.MULTILINE
+        )
+    }
+    _, found = worksheet(path)
+    assert stated.keys() == found.keys()
+    for number, (difficulty, count) in stated.items():
+        assert count == exercise_minutes(difficulty, found[number][1]), number
+    if total := re.search(r"## Exercises\n\n\*(\d+) minutes\.\*", text):
+        assert int(total[1]) == sum(count for _, count in stated.values())
 
 
 @each_chapter

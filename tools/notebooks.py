@@ -1,5 +1,6 @@
 """The book's notebooks: their one list, made from _toc.yml, and what is read from each."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -66,6 +67,20 @@ def minutes(path: Path) -> int:
         elif not FOLDED & set(cell["metadata"].get("tags", ())):
             seconds += 15 * sum(bool(line.strip()) for line in text.splitlines())
     return max(5, round(seconds / 300) * 5)
+
+
+THINKING = {"easy": 5, "medium": 10, "hard": 15, "open": 20}
+
+
+def exercise_minutes(difficulty: str, solution: str) -> int:
+    """How long an exercise takes, by the rule that the book states: for thinking by its difficulty, and for writing its solution.
+
+    Nothing for up to 4 operations, 5 minutes for up to 16, and 10 for more: operators, calls, indices, loops and branches.
+    """
+    kinds = (ast.BinOp, ast.Call, ast.Subscript, ast.Compare, ast.IfExp, ast.comprehension, ast.For, ast.If)
+    *body, check = ast.parse(solution).body
+    operations = sum(isinstance(node, kinds) for part in body for node in ast.walk(part))
+    return THINKING[difficulty] + 5 * ((operations > 4) + (operations > 16))
 
 
 def worksheet(path: Path) -> tuple[list[str], dict[str, tuple[str, str]]]:

@@ -1,8 +1,7 @@
 """``check`` and ``grade``: run a reader's answer to an exercise and say which mistake they see.
 
-Each exercise has a judge: a function that takes the answer and returns a diagnosis, or None when it is right.
-Most judges compare the answer with a reference on several inputs and, where it differs, with the mistakes that
-people make, so that the diagnosis can name the one that was made.
+Each exercise is a reference, the cases on which answers are tried, and the mistakes that people make, so that a diagnosis can
+name the one that was made. Some have variants, in which a number or a word of the rule is another one: for graded work.
 """
 
 from dataclasses import dataclass, field
@@ -21,23 +20,23 @@ from dynattn.exercises import (
     chapter11,
     chapter12,
 )
-from dynattn.exercises._judging import STYLES, CheckFailed, NotAttempted, blank, given
+from dynattn.exercises._judging import STYLES, CheckFailed, NotAttempted, Variants, blank, given
 
-__all__ = ["CheckFailed", "Result", "check", "grade"]
+__all__ = ["CheckFailed", "Result", "check", "grade", "text", "variants"]
 
-_JUDGES = {
-    **chapter1.JUDGES,
-    **chapter2.JUDGES,
-    **chapter3.JUDGES,
-    **chapter4.JUDGES,
-    **chapter5.JUDGES,
-    **chapter6.JUDGES,
-    **chapter7.JUDGES,
-    **chapter8.JUDGES,
-    **chapter9.JUDGES,
-    **chapter10.JUDGES,
-    **chapter11.JUDGES,
-    **chapter12.JUDGES,
+_EXERCISES = {
+    **chapter1.EXERCISES,
+    **chapter2.EXERCISES,
+    **chapter3.EXERCISES,
+    **chapter4.EXERCISES,
+    **chapter5.EXERCISES,
+    **chapter6.EXERCISES,
+    **chapter7.EXERCISES,
+    **chapter8.EXERCISES,
+    **chapter9.EXERCISES,
+    **chapter10.EXERCISES,
+    **chapter11.EXERCISES,
+    **chapter12.EXERCISES,
 }
 
 
@@ -56,7 +55,47 @@ class Result:
     error: BaseException | None = field(default=None, repr=False, compare=False)
 
 
-def grade(number: str, answer) -> Result:
+def variants(number: str) -> int:
+    """How many variants an exercise of the book has; 1 if it has only the book's own.
+
+    Raises:
+        KeyError: there is no such exercise.
+    """
+    return len(found.exercises) if isinstance(found := _found(number), Variants) else 1
+
+
+def text(number: str, variant: int = 0) -> str:
+    """What a variant of an exercise asks for, in Markdown. Variant 0 is the book's.
+
+    Raises:
+        KeyError: there is no such exercise.
+        ValueError: there is no such variant, or the exercise has none, so that its text stands in its notebook alone.
+    """
+    found = _found(number)
+    if not isinstance(found, Variants):
+        raise ValueError(f"number: got {number!r}, which has no variants; expected an exercise that has")
+    return found.texts[_checked(number, variant)]
+
+
+def _found(number):
+    if number not in _EXERCISES:
+        raise KeyError(f"number: got {number!r}, expected one of {', '.join(_EXERCISES)}")
+    return _EXERCISES[number]
+
+
+def _checked(number, variant) -> int:
+    count = variants(number)
+    if isinstance(variant, bool) or variant not in range(count):
+        raise ValueError(f"variant: got {variant!r}, expected one of {', '.join(map(str, range(count)))}")
+    return variant
+
+
+def _judge(number, variant):
+    found, variant = _found(number), _checked(number, variant)
+    return found.exercises[variant] if isinstance(found, Variants) else found
+
+
+def grade(number: str, answer, variant: int = 0) -> Result:
     """Judge the answer to an exercise of the book. Whatever the answer does, nothing is raised.
 
     An answer that raises an error on float64 tensors is tried on float32 ones, and then on NumPy arrays.
@@ -64,27 +103,28 @@ def grade(number: str, answer) -> Result:
     Args:
         number: chapter and exercise, such as "2.1".
         answer: the function, matrix or number that the exercise asks for.
+        variant: 0 for the exercise as it stands in the book; others, for those that have some, ask for something else: :func:`text`.
 
     Raises:
         KeyError: there is no such exercise.
+        ValueError: there is no such variant of it.
     """
-    if number not in _JUDGES:
-        raise KeyError(f"number: got {number!r}, expected one of {', '.join(_JUDGES)}")
+    judge = _judge(number, variant)
     if blank(answer):
         return Result(number, "not attempted")
     first = None
     for style in STYLES:
-        found = _judged(number, answer, style)
+        found = _judged(number, judge, answer, style)
         if found.status != "broken":
             return found
         first = first or found
     return first
 
 
-def _judged(number, answer, style) -> Result:
+def _judged(number, judge, answer, style) -> Result:
     try:
         with given(style):
-            diagnosis = _JUDGES[number](answer)
+            diagnosis = judge(answer)
     except NotAttempted:
         return Result(number, "not attempted")
     except CheckFailed as failed:
@@ -96,19 +136,21 @@ def _judged(number, answer, style) -> Result:
     return Result(number, "wrong" if diagnosis else "right", diagnosis or "", style)
 
 
-def check(number: str, answer) -> None:
+def check(number: str, answer, variant: int = 0) -> None:
     """Check the answer to an exercise of the book, and say what is wrong with it.
 
     Args:
         number: chapter and exercise, such as "2.1".
         answer: the function, matrix or number that the exercise asks for. A function that is still a skeleton
             (it returns None or ``...``) counts as not attempted, and nothing is raised.
+        variant: 0 for the exercise as it stands in the book; others, for those that have some, ask for something else: :func:`text`.
 
     Raises:
         CheckFailed: the answer is wrong; the message says which mistake was seen.
         KeyError: there is no such exercise.
+        ValueError: there is no such variant of it.
     """
-    result = grade(number, answer)
+    result = grade(number, answer, variant)
     if result.status in ("wrong", "broken"):
         raise CheckFailed(f"exercise {number}: {result.diagnosis}") from result.error
     if result.status == "not attempted":

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
 import numpy as np
@@ -53,40 +53,93 @@ def _same(before, after) -> bool:
     return True
 
 
-def same_as(
-    reference: Callable, cases: Callable, mistakes: dict[str, Callable], gradient: bool = False
-) -> Callable:
-    """A judge that wants the reference's result on every case, and its gradient too if asked to.
+class Exercise:
+    """What is asked: a right answer, the cases on which answers are tried, and the mistakes that people make.
 
-    ``cases(generator)`` gives tuples of arguments; ``mistakes`` maps a diagnosis to the wrong function it describes, or is
-    what :func:`parts` returns, which can name two mistakes at once.
+    Called with an answer, it returns a diagnosis, or None if the answer is right.
+
+    Args:
+        reference: a right answer.
+        cases: from a generator, tuples of arguments, and :class:`Hard` ones. Several sizes, small ones among them.
+        mistakes: diagnosis -> the wrong answer that it describes; or :func:`parts`, which can name two at once.
+        outcome: what counts of an answer, a tensor, given the answer and a case's arguments: by default what it returns. Where
+            many answers are right, it does with them what the exercise says, and raises :class:`CheckFailed` where an answer
+            isn't of the form that was asked for.
+        gradient: whether the outcome's gradient must be right, too.
+        otherwise: the diagnosis if no mistake fits.
     """
 
-    def judge(answer):
-        inputs = cases(torch.Generator().manual_seed(0))
+    def __init__(self, reference, cases, mistakes=None, *, outcome=None, gradient=False, otherwise=None):
+        self.reference, self.cases, self.mistakes = reference, cases, mistakes or {}
+        self.outcome, self.gradient, self.otherwise = outcome or call, gradient, otherwise
+
+    def __call__(self, answer) -> str | None:
+        cases = self.cases(torch.Generator().manual_seed(0))
+        plain = [case for case in cases if not isinstance(case, Hard)]
+        wanted = [self._own(self.reference, case) for case in plain]
         results = []
-        for arguments in inputs:
-            want = reference(*arguments)
-            results.append(got := call(answer, arguments))
+        for case, want in zip(plain, wanted):
+            results.append(got := self.outcome(answer, case))
             if diagnosis := unlike(got, want):
                 return diagnosis
-        if not all(close(got, reference(*arguments)) for got, arguments in zip(results, inputs)):
-            for diagnosis, wrong in [*mistakes.items(), *getattr(mistakes, "pairs", ())]:
-                if all(close(got, wrong(*arguments)) for got, arguments in zip(results, inputs)):
-                    return diagnosis
-            error = max(
-                (got - reference(*arguments)).abs().max().item() for got, arguments in zip(results, inputs)
-            )
-            return f"the numbers differ from the reference by up to {error:.3g}, in no way that this check knows."
-        if gradient and _style.get() != "NumPy":
-            for arguments in inputs:
-                found = gradient_of(answer, list(map(as_given, arguments)))
-                if found is not None and not close(found, gradient_of(reference, arguments)):
+        if not all(map(close, results, wanted)):
+            return self._diagnosis(results, wanted, plain)
+        if self.gradient and _style.get() != "NumPy":
+            for case in plain:
+                found = gradient_of(answer, list(map(as_given, case)))
+                if found is not None and not close(found, gradient_of(self.reference, case)):
                     return "the output is right but its gradient is not: something cuts the result off from its inputs."
+        for case in cases:
+            if isinstance(case, Hard) and not self._stands(answer, case, alone=not plain):
+                return case.diagnosis
         return None
 
-    judge.reference, judge.cases, judge.mistakes = reference, cases, mistakes  # so that tests can try each
-    return judge
+    def _own(self, answer, case):
+        """The outcome of a reference or a mistake, which are written for float64, whatever the reader's answer is given."""
+        with given("float64"):
+            return self.outcome(answer, case)
+
+    def _diagnosis(self, results, wanted, plain) -> str:
+        for diagnosis, wrong in [*self.mistakes.items(), *getattr(self.mistakes, "pairs", ())]:
+            with suppress(CheckFailed):
+                if all(close(got, self._own(wrong, case)) for got, case in zip(results, plain)):
+                    return diagnosis
+        if self.otherwise:
+            return self.otherwise
+        error = max((got - want).abs().max().item() for got, want in zip(results, wanted) if got.numel())
+        return f"the numbers differ from the reference by up to {error:.3g}, in no way that this check knows."
+
+    def _stands(self, answer, case, alone) -> bool:
+        """Whether an answer is right in a hard case. Where there are plain ones, an error there is a wrong answer, too."""
+        try:
+            return close(self.outcome(answer, case), self._own(self.reference, case))
+        except CheckFailed:
+            if alone:
+                raise
+            return False
+
+
+class Hard(tuple):
+    """A case that has a diagnosis of its own, for answers that are right in the plain cases and not in this one."""
+
+    def __new__(cls, diagnosis: str, *arguments):
+        case = super().__new__(cls, arguments)
+        case.diagnosis = diagnosis
+        return case
+
+
+class Variants:
+    """An exercise whose numbers, or a word of its rule, can change. The first variant is the book's.
+
+    Args:
+        text: from the numbers, the exercise in Markdown, as it stands in the notebook.
+        make: from the numbers, the :class:`Exercise`.
+        numbers: of each variant, by their names.
+    """
+
+    def __init__(self, text: Callable, make: Callable, *numbers: dict):
+        self.texts = [text(**these) for these in numbers]
+        self.exercises = [make(**these) for these in numbers]
 
 
 class parts(dict):
@@ -105,28 +158,21 @@ class parts(dict):
         ]
 
 
-def misjudges(answer, cases, times: int = 1) -> str | None:
-    """The diagnosis of the first function that an answer which is itself a test gets wrong, or None.
+def says(answer, arguments):
+    """The outcome of an answer that is itself a test of a function: True or False, as 1 or 0.
 
-    ``cases`` are (a function of a tensor, whether the test should say yes, diagnosis); each is tried so many times, since a
-    test may draw at random. What the test asks in float32 or in NumPy is answered in it.
+    What the test asks in float32 or in NumPy is answered in it. It may draw at random, and must be right three times.
     """
+    (f,) = arguments
 
-    def answers_in_kind(f):
-        def asked(x):
-            y = f(torch.as_tensor(x).double())
-            return y.numpy() if isinstance(x, np.ndarray) else y.to(x.dtype)
+    def in_kind(x):
+        y = f(torch.as_tensor(x).double())
+        return y.numpy() if isinstance(x, np.ndarray) else y.to(x.dtype)
 
-        return asked
-
-    for case, yes, diagnosis in ((answers_in_kind(f), yes, diagnosis) for f, yes, diagnosis in cases):
-        for _ in range(times):
-            said = call(answer, (case,))
-            if said.numel() != 1:
-                return f"return True or False, not a tensor of shape {tuple(said.shape)}."
-            if bool(said) != yes:
-                return diagnosis
-    return None
+    said = [call(answer, (in_kind,)) for _ in range(3)]
+    if said[0].numel() != 1:
+        raise CheckFailed(f"return True or False, not a tensor of shape {tuple(said[0].shape)}.")
+    return torch.stack([one.reshape(()).bool().double() for one in said])
 
 
 def call(answer, arguments):
@@ -222,8 +268,14 @@ def normal(generator, *shape):
     return torch.randn(*shape, generator=generator, dtype=torch.float64).float().double()
 
 
+# What several exercises find. Beside diagnoses, here and in the chapters, stand issues and pull requests of public repositories
+# in which somebody had made the mistake.
 NO_SCALE = "no scale: the logits q k^T must be divided by sqrt(d_k)."
 OVER_QUERIES = (
     "softmax over the queries (columns); each query's row must sum to 1, so normalise over the keys."
 )
+ONE_TOKEN = "right, but not for a sentence of one token."
+MULTIPLIED = "multiplied by the square root of the width where it must be divided."
+# TransformerLensOrg/TransformerLens #319, huggingface/transformers #14859
+NOT_HIDDEN = "right, until the other logits are very negative: a fixed number doesn't hide a key then. Set its logit to -inf."
 SCALED_AFTER = "scaled after the softmax: the rows no longer sum to 1. Divide the logits."

@@ -1,27 +1,85 @@
-"""Judges of the exercises of chapter 1."""
+"""The exercises of chapter 1."""
 
 import torch
 
-from dynattn.exercises._judging import misjudges, normal, same_as
+from dynattn.exercises._judging import Exercise, Hard, Variants, normal, says
 from dynattn.static import best_static_weights
 
+# ------------------------------------------------------------------------------------ 1.1, write a routing
 
-def _rotate(by: int) -> torch.Tensor:
-    return torch.eye(5, dtype=torch.float64).roll(by, dims=0)
-
-
-def _fit_cases(generator):
-    sizes = ((40, 4, 3), (60, 5, 2), (30, 3, 4))
-    return [(normal(generator, s, n, d), normal(generator, s, n, d)) for s, n, d in sizes]
+_NUMBER = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
-def _transposed_fit(x, y):
-    """W with y = x W per feature row, which is the transpose of the layer's W."""
-    return best_static_weights(x, y).T
+def _routing_text(n, by):
+    return (
+        f"Write the $W$ with which each of {_NUMBER[n]} tokens takes over the numbers of the token *{_NUMBER[by]}* places before "
+        f"it. The first {_NUMBER[by]} read from the end of the sentence."
+    )
 
 
-def _per_sample_fit(x, y):
-    return torch.stack([a @ torch.linalg.pinv(b) for a, b in zip(y, x)]).mean(0)
+def _routing(n, by):
+    def moves(by):
+        return torch.eye(n, dtype=torch.float64).roll(by, dims=0)
+
+    return Exercise(
+        moves(by),
+        lambda generator: [()],
+        {
+            "transposed: row i of W belongs to output i, and this W moves tokens the other way.": moves(-by),
+            f"this W moves tokens by one place, not by {_NUMBER[by]}.": moves(1),
+        },
+    )
+
+
+# ------------------------------------------------------------------------------------- 1.2, the best static W
+
+
+def _best_text(ridge):
+    asked = "the smallest squared error"
+    if ridge:
+        asked = (
+            "the smallest sum of two things: the squared errors, added up over all sentences, tokens and features, and "
+            f"{ridge} times the squares of $W$'s entries, added up"
+        )
+    return (
+        "Given sentences `x` and targets `y`, both of shape (samples, n, d), return the $W$ of shape (n, n) with "
+        f"{asked}. Do not train."
+    )
+
+
+def _best(ridge):
+    def fit(x, y):
+        xx, yx = (torch.einsum("snd,smd->nm", a, x) for a in (x, y))
+        return yx @ torch.linalg.inv(xx + ridge * torch.eye(len(xx), dtype=x.dtype))
+
+    def cases(generator):
+        sizes = ((40, 4, 3), (60, 5, 2), (30, 3, 4), (9, 1, 1))
+        return [(normal(generator, *size), normal(generator, *size)) for size in sizes]
+
+    mistakes = {
+        "transposed: the layer is y = W x with W on the left of x.": lambda x, y: fit(x, y).T,
+        "this averages one solution a sentence; the sums over sentences come first, then one inverse.": lambda x, y: (
+            torch.stack([a @ torch.linalg.pinv(b) for a, b in zip(y, x)]).mean(0)
+        ),
+        "only the first feature is used; every feature is one more equation for the same W.": lambda x, y: (
+            fit(x[..., :1], y[..., :1])
+        ),
+    }
+    if ridge:
+        mistakes["this is the W of the smallest squared error alone; its own squares count, too."] = (
+            best_static_weights
+        )
+        mistakes[
+            "the squares of W count for each sentence here; they are added once, to the sum over all."
+        ] = lambda x, y: fit(x / len(x) ** 0.5, y / len(x) ** 0.5)
+    return Exercise(fit if ridge else best_static_weights, cases, mistakes)
+
+
+# -------------------------------------------------------------------------------- 1.3, the floor of routings
+
+
+def _floor(P):
+    return (P - P.mean(0)).square().sum(dim=(1, 2)).mean() / P.shape[-1]
 
 
 def _floor_cases(generator):
@@ -30,62 +88,44 @@ def _floor_cases(generator):
             [torch.eye(n, dtype=torch.float64)[torch.randperm(n, generator=generator)] for _ in range(k)]
         )
 
-    return [(some(2, 5),), (some(3, 4),), (some(7, 6),)]
+    return [
+        (some(2, 5),),
+        (some(3, 4),),
+        (some(7, 6),),
+        Hard("right, but one routing alone has a floor of 0.", some(1, 3)),
+    ]
 
 
-def _floor(P):
-    return (P - P.mean(0)).square().sum(dim=(1, 2)).mean() / P.shape[-1]
+# ---------------------------------------------------------------------------------- 1.4, test for linearity
 
 
-def _judge_linearity_test(answer):
-    """The answer is itself a test; try it on functions that are linear, and on some that are not."""
-    M = normal(torch.Generator().manual_seed(0), 5, 5)
-    functions = (
-        (lambda x: M @ x, True, "a matrix product is linear, but your test says that it is not."),
-        (
-            lambda x: 0 * x,
-            True,
-            "the function that is always 0 is linear, but your test says that it is not.",
-        ),
-        (lambda x: M @ x + 1, False, "your test takes M x + 1 for linear: a bias breaks superposition."),
-        (
-            torch.abs,
-            False,
+def _is_linear(f):
+    x, y = normal(torch.Generator().manual_seed(1), 2, 5)
+    return torch.allclose(f(2 * x - 3 * y), 2 * f(x) - 3 * f(y))
+
+
+def _linear_or_not(generator):
+    M = normal(generator, 5, 5)
+    return [
+        Hard("a matrix product is linear, but your test says that it is not.", lambda x: M @ x),
+        Hard("the function that is always 0 is linear, but your test says that it is not.", lambda x: 0 * x),
+        Hard("your test takes M x + 1 for linear: a bias breaks superposition.", lambda x: M @ x + 1),
+        Hard(
             "your test takes |x| for linear: scaling by a positive number is not enough, try a sum.",
+            torch.abs,
         ),
-        (lambda x: x**3, False, "your test takes x**3 for linear: f(-x) = -f(x) is not enough, try a sum."),
-        (
-            lambda x: x.sort(dim=0).values,
-            False,
+        Hard("your test takes x**3 for linear: f(-x) = -f(x) is not enough, try a sum.", lambda x: x**3),
+        Hard(
             "your test takes sorting for linear: compare f(x + y) with f(x) + f(y).",
+            lambda x: x.sort(dim=0).values,
         ),
-    )
-    return misjudges(answer, functions)
+    ]
 
 
-JUDGES = {
-    "1.1": same_as(
-        lambda: _rotate(2),
-        lambda generator: [()],
-        {
-            "transposed: row i of W belongs to output i, and this W moves tokens the other way.": lambda: (
-                _rotate(-2)
-            ),
-            "this W moves tokens by one place, not by two.": lambda: _rotate(1),
-        },
-    ),
-    "1.2": same_as(
-        best_static_weights,
-        _fit_cases,
-        {
-            "transposed: the layer is y = W x with W on the left of x.": _transposed_fit,
-            "this averages one solution a sentence; the sums over sentences come first, then one inverse.": _per_sample_fit,
-            "only the first feature is used; every feature is one more equation for the same W.": lambda x, y: (
-                best_static_weights(x[..., :1], y[..., :1])
-            ),
-        },
-    ),
-    "1.3": same_as(
+EXERCISES = {
+    "1.1": Variants(_routing_text, _routing, {"n": 5, "by": 2}, {"n": 7, "by": 3}, {"n": 9, "by": 4}),
+    "1.2": Variants(_best_text, _best, {"ridge": 0}, {"ridge": 2}, {"ridge": 5}),
+    "1.3": Exercise(
         _floor,
         _floor_cases,
         {
@@ -100,5 +140,5 @@ JUDGES = {
             ),
         },
     ),
-    "1.4": _judge_linearity_test,
+    "1.4": Exercise(_is_linear, _linear_or_not, outcome=says),
 }

@@ -1,4 +1,4 @@
-"""Judges of the exercises of chapter 12."""
+"""The exercises of chapter 12."""
 
 import math
 import weakref
@@ -6,19 +6,90 @@ import weakref
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dynattn.exercises._judging import NO_SCALE, CheckFailed, as_given, attempt, normal, run, same_as
+from dynattn.exercises._judging import (
+    NO_SCALE,
+    CheckFailed,
+    Exercise,
+    Hard,
+    Variants,
+    as_given,
+    call,
+    normal,
+    parts,
+    run,
+    tensor,
+    unlike,
+)
 
 # ---------------------------------------------------------------------------------- 12.1, a share of a block
 
 
-def _share(weights=2, projections=4, mlp=3, tokens=lambda n: n):
-    """The share, with other numbers of products."""
+def _share_text(mlp, shared=1, masked=False):
+    matrices = "*three* matrices (two from $d$ to $h$ numbers, one from $h$ to $d$)"
+    if mlp == 2:
+        matrices = "*two* matrices (one from $d$ to $h$ numbers, one from $h$ to $d$)"
+    heads, count = "", "Count all $n^2$ weights, masked or not."
+    if shared > 1:
+        heads = f" Every {shared} heads *share* their keys and values, so that $W_K$ and $W_V$ lead from $d$ to $d/{shared}$ numbers."
+    if masked:
+        count = "Count only the $n(n+1)/2$ weights that a causal mask leaves, *not* the others."
+    return (
+        f"A block has the four projections, attention, and an MLP of {matrices}.{heads} Return the part of a whole block's "
+        "multiplications that goes into writing computed weights and using them, for `n` tokens of width `d` with `h` hidden "
+        f"units. {count}"
+    )
 
-    def answer(n, d, h):
-        part = weights * n * n * d
-        return part / (part + tokens(n) * (projections * d * d + mlp * d * h))
 
-    return answer
+def _share(mlp, shared=1, masked=False):
+    def share(weights=2, projections=2 + 2 / shared, mlp=mlp, tokens=lambda n: n, masked=masked,
+              of=lambda part, rest: part / (part + rest), hidden=lambda d, h: h):  # fmt: skip
+        """The share, with other numbers of products."""
+
+        def answer(n, d, h):
+            part = weights * (n * (n + 1) / 2 if masked else n * n) * d
+            return of(part, tokens(n) * (projections * d * d + mlp * d * hidden(d, h)))
+
+        return answer
+
+    three, two = ("three", "two") if mlp == 3 else ("two", "three")
+    changes = {
+        "only one of the two products with A's shape is counted: weights are written, and used.": {
+            "weights": 1
+        },
+        f"this MLP has {three} matrices, not {two}.": {"mlp": 5 - mlp},
+        f"of the MLP only one matrix is counted; it has {three}.": {"mlp": 1},
+        "the MLP is missing.": {"mlp": 0},
+        "the projections are missing.": {"projections": 0},
+        "there are four projections: W_O as well.": {"projections": 1 + 2 / shared},
+        "projections and MLP are counted for one token only; they are applied to each of the n.": {
+            "tokens": lambda n: 1
+        },
+        "this is the ratio of weights to the rest; the share is their part of the whole.": {
+            "of": lambda part, rest: part / rest
+        },
+        "this is the share of all else.": {"of": lambda part, rest: rest / (part + rest)},
+    }
+    if masked:
+        changes["the weights that the mask hides are counted, too; leave them out."] = {"masked": False}
+    else:
+        changes["half of the weights are left out; count all, masked or not."] = {"masked": True}
+    if shared == 1:
+        changes["the projections to keys and values are smaller here; all four are from d to d numbers."] = {
+            "projections": 2.5
+        }
+    else:
+        changes |= {
+            "all four projections are from d to d numbers here; W_K and W_V are smaller.": {"projections": 4},
+            "sharing keys and values saves no weights: each head still writes its own.": {
+                "weights": 2 / shared
+            },
+        }
+    block = share(projections=4, mlp=2, masked=False, hidden=lambda d, h: 4 * d)
+    others = {
+        "this is the share of the chapter's block, whose MLP has 4d hidden units and two matrices.": block
+    }
+    sizes = [(16, 8, 32), (1000, 64, 200), (5, 4, 7), (1, 4, 1)]
+    return Exercise(share(), lambda generator: sizes, parts(share, changes, others))
 
 
 # ------------------------------------------------------------------------------------------ 12.2, one pass
@@ -41,8 +112,8 @@ class _Made(TorchDispatchMode):
 class _Stream:
     """Pairs that can be read once; it knows how many vectors like those already read are still held by somebody."""
 
-    def __init__(self, logits, values):
-        self.left, self.given, self.made = list(zip(logits.tolist(), values)), [], None
+    def __init__(self, logits, values, made):
+        self.left, self.given, self.made = list(zip(logits.tolist(), values)), [], made
         self.held, self.again = 0, False
 
     def __iter__(self):
@@ -50,103 +121,74 @@ class _Stream:
         return self
 
     def __next__(self):
-        seen = {
-            id(value())
-            for value in self.given + (self.made.alive if self.made else [])
-            if value() is not None
-        }
+        seen = {id(value()) for value in self.given + self.made.alive if value() is not None}
         self.held = max(self.held, len(seen))
         if not self.left:
             raise StopIteration
         logit, value = self.left.pop(0)
-        value = value.clone()
+        value = as_given(value)
         self.given.append(weakref.ref(value))
         return logit, value
+
+
+_HELD = "the result is right, but values that had been read were still held: use each and forget it."
+
+
+def _mean_of_stream(answer, case):
+    """What is made of a stream, which is watched. A short one may be held."""
+    logits, values = case
+    with _Made() as made:
+        stream = _Stream(logits, values, made)
+        result = tensor(run(answer, (stream,)))
+    if stream.again:
+        raise CheckFailed("the stream is read a second time, when nothing is left in it: one pass must do.")
+    if stream.held > 5 and len(logits) > 10:
+        raise CheckFailed(_HELD)
+    if diagnosis := unlike(result, values[0]):
+        raise CheckFailed(diagnosis)
+    return result
 
 
 def _pass(sum_factor=lambda keep: keep, output_factor=lambda keep: keep, divide=True):
     """A pass over the pairs that rescales otherwise, or doesn't divide."""
 
-    def answer(logits, values):
-        largest, total, output = -math.inf, 0.0, torch.zeros_like(values[0])
-        for logit, value in zip(logits.tolist(), values):
+    def answer(stream):
+        largest, total, output = -math.inf, 0.0, 0.0
+        for logit, value in stream:
             new = max(largest, logit)
             keep, weight = math.exp(largest - new), math.exp(logit - new)
             total = (sum_factor(keep) if total else 0) * total + weight
-            output = output_factor(keep) * output + weight * value
+            output = (output_factor(keep) if largest > -math.inf else 0) * output + weight * value
             largest = new
         return output / total if divide else output
 
     return answer
 
 
-def _inverse(keep):
-    return 1 / keep if keep else 0.0
+def _plain_mean(stream):
+    return torch.stack([value for _, value in stream]).mean(0)
 
 
-def _judge_stream(answer):
-    watched = []
+def _of_largest(stream):
+    return max(stream, key=lambda pair: pair[0])[1]
 
-    def from_pairs(logits, values):
-        watched.append(_Stream(torch.as_tensor(logits), values))
-        with _Made() as watched[-1].made:
-            return answer(watched[-1])
 
-    def cases(change=lambda row: row):
-        def draw(generator):
-            rows = [torch.tensor([1.0, 3, 2, 4, 0, 4.5]), torch.tensor([2.0, -1, 2.5, 2.4]).repeat(5)]
-            return [(change(row.double()), normal(generator, len(row), 3)) for row in rows]
+def _stream_cases(generator):
+    def drawn(*logits):
+        return torch.tensor(logits, dtype=torch.float64), normal(generator, len(logits), 3)
 
-        return draw
-
-    given = from_pairs if callable(answer) else answer
-    reference = _pass()
-    found = same_as(
-        reference,
-        cases(),
-        {
-            "when the largest logit changes, the sum so far must be rescaled as well; only the output is.": _pass(
-                sum_factor=lambda keep: 1
-            ),
-            "when the largest logit changes, the output so far must be rescaled as well; only the sum is.": _pass(
-                output_factor=lambda keep: 1
-            ),
-            "nothing is rescaled when the largest logit changes: early and late weights are relative to different numbers.": _pass(
-                lambda keep: 1, lambda keep: 1
-            ),
-            "rescaled the wrong way: multiply by exp(old - new), which is at most 1.": _pass(
-                _inverse, _inverse
-            ),
-            "the output isn't divided by the sum of the exponentials.": _pass(divide=False),
-            "this is the plain mean; weight the values by the softmax of the logits.": lambda logits, values: (
-                values.mean(0)
-            ),
-            "this is the value with the largest logit; the softmax gives every value a share.": lambda logits, values: (
-                values[logits.argmax()]
-            ),
-        },
-    )(given)
-    if any(stream.again for stream in watched):
-        return "the stream is read a second time, when nothing is left in it: one pass must do."
-    if found:
-        return found
-
-    def fails(change):
-        try:
-            return same_as(reference, cases(change), {})(given) is not None
-        except CheckFailed:  # an overflow, too, may be raised
-            return True
-
-    if fails(lambda row: row + 1000):
-        return "right, until logits are about 1000: exponentials overflow, unless they are relative to the largest so far."
-    if fails(lambda row: 400 * row):
-        return "right, until a later logit is about 1000 larger than the first: exponentials must be relative to the largest so far."
-    if fails(lambda row: row - 1000):
-        return "right, until all logits are about -1000: then every exponential is zero. Start with the largest at -inf, not at 0."
-    most = max((stream.held for stream in watched), default=0)
-    if most > 5:
-        return f"the result is right, but {most} values that had been read were still held: use each and forget it."
-    return None
+    rows = (1.0, 3.0, 2.0, 4.0, 0.0, 4.5), (2.0, -1.0, 2.5, 2.375), (3.0, 2.0, 2.0, -1.0), (0.5,)
+    return [drawn(*row) for row in rows] + [
+        Hard("right, until logits are about 1000: exponentials overflow, unless they are relative to the largest so far.",
+             *drawn(1001.0, 1003.0, 1002.0)),
+        Hard("right, until a later logit is about 1000 larger than the first: exponentials must be relative to the largest so far.",
+             *drawn(0.0, 500.0, 1000.0, 1600.0, 1601.0)),
+        Hard("right, until a later logit is about 1000 smaller than the one before: exponentials must be relative to the largest "
+             "so far, not to the last.", *drawn(1600.0, 0.0, -1000.0, 1599.0)),
+        Hard("right, until all logits are about -1000: then every exponential is zero. Start with the largest at -inf, not at 0.",
+             *drawn(-1001.0, -1003.0, -1000.0)),
+        Hard(_HELD, *drawn(*[2.0, -1.0, 2.5, 2.375, 0.0] * 5)),
+    ]  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------- 12.3, two machines
@@ -155,7 +197,8 @@ def _judge_stream(answer):
 def _merge(sums=(True, True), outputs=(True, True), factor=lambda m, top: (m - top).exp(), divide=True):
     """The union of two parts, with only some of the four things rescaled."""
 
-    def answer(m1, s1, o1, m2, s2, o2):
+    def answer(first, second):
+        (m1, s1, o1), (m2, s2, o2) = first, second
         top = torch.maximum(m1, m2)
         f1, f2 = factor(m1, top), factor(m2, top)
         s = (f1 if sums[0] else 1) * s1 + (f2 if sums[1] else 1) * s2
@@ -165,182 +208,175 @@ def _merge(sums=(True, True), outputs=(True, True), factor=lambda m, top: (m - t
     return answer
 
 
-def _parts(q, k, v):
-    logits = q @ k.T
-    m = logits.amax(-1)
-    weights = (logits - m[:, None]).exp()
-    return m, weights.sum(-1), weights @ v
+def _by_largest(first, second):
+    """The two outputs, each weighted by the exponential of its largest logit alone."""
+    (m1, s1, o1), (m2, s2, o2) = first, second
+    a, b = torch.stack([m1, m2]).softmax(0)
+    return a[:, None] * o1 / s1[:, None] + b[:, None] * o2 / s2[:, None]
 
 
-def _judge_merge(answer):
-    def cases(change=lambda first, second: (*first, *second)):
-        def draw(generator):
-            q, v = normal(generator, 6, 4), normal(generator, 9, 3)
-            k = normal(generator, 9, 4)
-            return [change(_parts(q, k[:cut], v[:cut]), _parts(q, k[cut:], v[cut:])) for cut in (2, 5)]
+def _merge_cases(generator):
+    def part(q, k, v, hide=0):
+        logits = (q @ k.T).masked_fill(torch.arange(len(q))[:, None] % 2 < hide, -torch.inf)
+        m = logits.amax(-1)
+        weights = (logits - m[:, None]).exp().nan_to_num()
+        return m, weights.sum(-1), weights @ v
 
-        return draw
+    def drawn(n, d, cut, keys=9, width=4, more=0, hide=(0, 0)):
+        q, k, v = normal(generator, n, width), normal(generator, keys, width), normal(generator, keys, d)
+        parts = part(q, k[:cut], v[:cut], hide[0]), part(q, k[cut:], v[cut:], hide[1])
+        return tuple((m + more, s, o) for m, s, o in parts)
 
-    def large(first, second):
-        return first[0] + 1000, *first[1:], second[0] + 1000, *second[1:]
-
-    def hidden(first, second):
-        gone = torch.zeros(len(first[0]), dtype=torch.bool)
-        gone[::2] = True
-        m, s, o = first
-        first = m.masked_fill(gone, -torch.inf), s.masked_fill(gone, 0), o.masked_fill(gone[:, None], 0)
-        return *first, *second
-
-    given = answer
-    if callable(answer):
-
-        def given(m1, s1, o1, m2, s2, o2):
-            return answer((m1, s1, o1), (m2, s2, o2))
-
-    reference = _merge()
-    if found := same_as(
-        reference,
-        cases(),
-        {
-            "added without rescaling: the two machines' exponentials are relative to different logits.": _merge(
-                (False, False), (False, False)
-            ),
-            "the outputs are rescaled, but the sums are not.": _merge(sums=(False, False)),
-            "the sums are rescaled, but the outputs are not.": _merge(outputs=(False, False)),
-            "only the second machine's part is rescaled; the first may be the one with the smaller logit.": _merge(
-                (False, True), (False, True)
-            ),
-            "only the first machine's part is rescaled; the second may be the one with the smaller logit.": _merge(
-                (True, False), (True, False)
-            ),
-            "this is the mean of both outputs; a machine with more weight must count for more.": lambda m1, s1, o1, m2, s2, o2: (
-                (o1 / s1[:, None] + o2 / s2[:, None]) / 2
-            ),
-            "rescaled the wrong way: multiply by exp(own - larger), which is at most 1.": _merge(
-                factor=lambda m, top: (top - m).exp()
-            ),
-            "the output isn't divided by the sum.": _merge(divide=False),
-        },
-    )(given):
-        return found
-    if same_as(reference, cases(large), {})(given):
-        return "right, until logits are about 1000: then exp(m) overflows. Take exponentials of differences only."
-    if same_as(reference, cases(hidden), {})(given):
-        return "right, except where all keys of a machine are hidden, with m = -inf: its part should count for nothing."
-    return None
+    return [drawn(6, 3, 2), drawn(6, 3, 5), drawn(1, 1, 1, keys=2), drawn(4, 2, 6)] + [
+        Hard("right, until logits are about 1000: then exp(m) overflows. Take exponentials of differences only.",
+             *drawn(5, 2, 4, more=1000)),
+        Hard("right, until logits are about -1000: then exp(m) is 0. Take exponentials of differences only.",
+             *drawn(5, 2, 4, more=-1000)),
+        Hard("right, except where all keys of the first machine are hidden, with m = -inf: its part should count for nothing.",
+             *drawn(6, 3, 4, hide=(1, 0))),
+        Hard("right, except where all keys of the second machine are hidden, with m = -inf: its part should count for nothing.",
+             *drawn(6, 3, 4, hide=(0, 1))),
+    ]  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------ 12.4, the next token
 
 
-def _steps(looks=lambda i, j: j <= i, scale=lambda d: d**-0.5, **projected):
-    """All outputs of one causal head, with another mask, scale or projection."""
-
-    def answer(X, W_Q, W_K, W_V):
-        q = projected.get("q", lambda X, W: X @ W.T)(X, W_Q)
-        k = projected.get("k", lambda X, W, other: X @ W.T)(X, W_K, W_Q)
-        v = projected.get("v", lambda X, W: X @ W.T)(X, W_V)
-        i = torch.arange(len(X))
-        seen = looks(i[:, None], i)
-        seen[0, 0] = True  # the first token has nobody but itself
-        return (q @ k.T * scale(X.shape[1])).masked_fill(~seen, -torch.inf).softmax(-1) @ v
-
-    return answer
-
-
-def _twice(X, W_Q, W_K, W_V):
-    """The newest key and value stand twice in the cache while they are used."""
-    logits = (X @ W_Q.T) @ (X @ W_K.T).T / X.shape[1] ** 0.5
-    i = torch.arange(len(X))
-    weights = logits.exp().tril() * torch.where(i[:, None] == i, 2.0, 1.0)
-    return weights / weights.sum(-1, keepdim=True) @ (X @ W_V.T)
+def _next_text(window):
+    last = f" A token sees the last *{window}* tokens only, itself included." if window else ""
+    return (
+        "One head, token by token. Given a token `x` (d,), the `cache` that your function returned for the token before (None for "
+        f"the first token), and the learned `W_Q`, `W_K`, `W_V` (d, d), return the output (d,) of causal attention for this token, "
+        f"and the new cache. The logits are divided by the root of d.{last} What is in the cache is up to you, but no key or value "
+        "should be computed twice; the check counts."
+    )
 
 
 class _Applied(TorchDispatchMode):
     """How many tokens have gone through these matrices: each product with one of them is looked at."""
 
+    products = {
+        torch.ops.aten.mm,
+        torch.ops.aten.mv,
+        torch.ops.aten.bmm,
+        torch.ops.aten.addmm,
+        torch.ops.aten.addmv,
+    }
+
     def __init__(self, *matrices):
         super().__init__()
-        self.places, self.width, self.rows = (
-            {W.untyped_storage().data_ptr() for W in matrices},
-            len(matrices[0]),
-            0,
-        )
+        self.places = {W.untyped_storage().data_ptr() for W in matrices if isinstance(W, torch.Tensor)}
+        self.width, self.rows = len(matrices[0]), 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
-        if function.overloadpacket in _PRODUCTS and any(
+        if function.overloadpacket in self.products and any(
             isinstance(a, torch.Tensor) and a.untyped_storage().data_ptr() in self.places for a in args
         ):
             self.rows += result.numel() // self.width
         return result
 
 
-_PRODUCTS = {
-    torch.ops.aten.mm,
-    torch.ops.aten.mv,
-    torch.ops.aten.bmm,
-    torch.ops.aten.addmm,
-    torch.ops.aten.addmv,
-}
+_AGAIN = "the outputs are right, but keys and values are computed again and again: keep them in the cache."
 
 
-def _judge_step(answer):
-    def draw(generator):
-        sizes = ((6, 8), (24, 8), (5, 3))
-        return [(normal(generator, n, d), *normal(generator, 3, d, d).unbind()) for n, d in sizes]
+def _outputs(answer, case):
+    """The outputs for all tokens of a text. In a long one it is counted how often keys and values are computed."""
+    first = run(answer, (case[0][0], None, *case[1:]))
+    if not (isinstance(first, tuple | list) and len(first) == 2):
+        raise CheckFailed("return two things, the output and the new cache.")
+    rows = 0
 
-    given = answer
-    if callable(answer):
-        X, *W = draw(torch.Generator().manual_seed(0))[0]
-        first = run(answer, (X[0], None, *W))
-        if not (isinstance(first, tuple | list) and len(first) == 2):
-            return "return two things, the output and the new cache."
-
-        def given(X, *W):
-            outputs, cache = [], None
+    def step_by_step(X, W_Q, W_K, W_V):
+        nonlocal rows
+        outputs, cache = [], None
+        with _Applied(W_K, W_V) as applied:
             for x in X:
-                y, cache = answer(x, cache, *W)
+                y, cache = answer(x, cache, W_Q, W_K, W_V)
                 outputs.append(torch.as_tensor(y))
-            return torch.stack(outputs)
+        rows = applied.rows
+        return torch.stack(outputs)
 
-    if found := same_as(
-        _steps(),
-        draw,
-        {
-            NO_SCALE: _steps(scale=lambda d: 1.0),
-            "only the token itself is seen: what the cache holds isn't used, or is lost.": _steps(
-                lambda i, j: j == i
+    outputs = call(step_by_step, case)
+    if rows > 3 * len(outputs) > 30:  # 2 for each token would do
+        raise CheckFailed(_AGAIN)
+    return outputs
+
+
+def _next(window):
+    def step(
+        seen=lambda i, j: j > i - (window or i + 1),
+        q=lambda x, W_Q: W_Q @ x,
+        k=lambda x, W_Q, W_K: W_K @ x,
+        v=lambda x, W_V: W_V @ x,
+        scale=lambda d: d**-0.5,
+        newest=1,
+    ):
+        """A step that sees other tokens, projects in another way, or counts the newest token more than once."""
+
+        def answer(x, cache, W_Q, W_K, W_V):
+            K, V = cache or ([], [])
+            K, V = [*K, k(x, W_Q, W_K)], [*V, v(x, W_V)]
+            logits = torch.stack(K) @ q(x, W_Q) * scale(len(x))
+            logits[-1] += math.log(newest)
+            if len(K) > 1:  # the first token has nobody but itself
+                logits[~seen(len(K) - 1, torch.arange(len(K)))] = -torch.inf
+            return logits.softmax(0) @ torch.stack(V), (K, V)
+
+        return answer
+
+    mistakes = {
+        NO_SCALE: step(scale=lambda d: 1.0),
+        "only the token itself is seen: what the cache holds isn't used, or is lost.": step(
+            lambda i, j: j == i
+        ),
+        "a token doesn't see itself: put its key and value into the cache before you read from it.": step(
+            lambda i, j: (j < i) & (j > i - (window or i + 1))
+        ),
+        "only the token before is still in the cache; keep more of them.": step(lambda i, j: j >= i - 1),
+        # karpathy/nanochat#456: a causal mask for one query that is laid at the first key
+        "only the first token is seen: the mask's one row belongs to the newest token, which sees all that came before.": step(
+            lambda i, j: j == 0
+        ),
+        "the values are the tokens themselves; W_V is not applied.": step(v=lambda x, W_V: x),
+        "the keys are the tokens themselves; W_K is not applied.": step(k=lambda x, W_Q, W_K: x),
+        "the query is the token itself; W_Q is not applied.": step(q=lambda x, W_Q: x),
+        "the cache holds queries in the place of keys.": step(k=lambda x, W_Q, W_K: W_Q @ x),
+        "the matrices are applied the wrong way round: W @ x, not x @ W.": step(
+            q=lambda x, W_Q: x @ W_Q, k=lambda x, W_Q, W_K: x @ W_K, v=lambda x, W_V: x @ W_V
+        ),
+        "the newest token counts twice: its key and value stand in the cache two times.": step(newest=2),
+    }
+    if window:
+        mistakes |= {
+            # karpathy/nanochat#452
+            "every earlier token is seen: what the cache holds isn't cut to the window.": step(
+                lambda i, j: j <= i
             ),
-            "a token doesn't see itself: put its key and value into the cache before you read from it.": _steps(
-                lambda i, j: j < i
+            # ml-explore/mlx-lm#390
+            f"one token too many: with the token itself they should be {window}.": step(
+                lambda i, j: j >= i - window
             ),
-            "only the token before is still in the cache; keep them all.": _steps(
-                lambda i, j: (j <= i) & (j >= i - 1)
+            f"one token too few: with the token itself they should be {window}.": step(
+                lambda i, j: j > i - window + 1
             ),
-            "the values are the tokens themselves; W_V is not applied.": _steps(v=lambda X, W: X),
-            "the keys are the tokens themselves; W_K is not applied.": _steps(k=lambda X, W, other: X),
-            "the query is the token itself; W_Q is not applied.": _steps(q=lambda X, W: X),
-            "the cache holds queries in the place of keys.": _steps(k=lambda X, W, other: X @ other.T),
-            "the matrices are applied the wrong way round: W @ x, not x @ W.": _steps(
-                q=lambda X, W: X @ W, k=lambda X, W, other: X @ W, v=lambda X, W: X @ W
+        }
+    else:
+        mistakes["only the last four tokens are seen; keep them all."] = step(lambda i, j: j > i - 4)
+
+    def cases(generator):
+        def drawn(n, d, sharper=1):
+            W_Q, W_K, W_V = normal(generator, 3, d, d)
+            return normal(generator, n, d), sharper * W_Q, W_K, W_V
+
+        return [drawn(*size) for size in ((6, 8), (1, 4), (7, 3), (6, 1))] + [
+            Hard(
+                "right, until logits are about 1000: exponentials overflow. Use softmax.", *drawn(6, 4, 512)
             ),
-            "the newest token counts twice: its key and value stand in the cache two times.": _twice,
-        },
-    )(given):
-        return found
-    X, W_Q, W_K, W_V = map(as_given, draw(torch.Generator().manual_seed(0))[1])
-    n = len(X)
-    if not isinstance(X, torch.Tensor):
-        return None  # NumPy's products can't be counted
-    with _Applied(W_K, W_V) as applied:
-        attempt(given, (X, W_Q, W_K, W_V))
-    if applied.rows > 3 * n:
-        return (
-            f"the outputs are right, but for {n} tokens {applied.rows} keys and values were computed, and {2 * n} are enough: "
-            "keep them in the cache."
-        )
-    return None
+            Hard(_AGAIN, *drawn(24, 8)),
+        ]
+
+    return Exercise(step(), cases, mistakes, outcome=_outputs)
 
 
 # ------------------------------------------------------------------------------------------------- 12.5, a band
@@ -359,109 +395,180 @@ class _Largest(TorchDispatchMode):
         return result
 
 
-def _band(looks=lambda i, j, w: (j <= i) & (j > i - w), scale=lambda d: d**-0.5, after=None):
-    """A band by the plain way, with other bounds, another scale, or a mask that comes after the softmax."""
-
-    def answer(q, k, v, w):
-        i = torch.arange(len(q))
-        seen = looks(i[:, None], i, w)
-        logits = q @ k.T * scale(q.shape[1])
-        if after:
-            return after(logits, seen) @ v
-        return logits.masked_fill(~seen, -torch.inf).softmax(-1) @ v
-
-    return answer
+_FULL = "the output is right, but a tensor with n times n entries was made: the band holds only n times w weights, or twice that."
 
 
-def _padded(q, k, v, w):
-    """Tokens of zeros stand before the first, and take part in the softmax."""
-    k, v = (torch.cat([t.new_zeros(w - 1, t.shape[1]), t]) for t in (k, v))
-    i, j = torch.arange(len(q))[:, None], torch.arange(len(k))
-    seen = (j >= i) & (j < i + w)
-    return (q @ k.T / q.shape[1] ** 0.5).masked_fill(~seen, -torch.inf).softmax(-1) @ v
-
-
-def _band_cases(generator):
-    sizes = ((60, 3, 7), (9, 4, 2), (5, 2, 8))
-    return [(*normal(generator, 3, n, d).unbind(), w) for n, d, w in sizes]
-
-
-def _judge_band(answer):
-    if found := same_as(
-        _band(),
-        _band_cases,
-        {
-            NO_SCALE: _band(scale=lambda d: 1.0),
-            "one token too many: with the token itself they should be w.": _band(
-                lambda i, j, w: (j <= i) & (j >= i - w)
-            ),
-            "one token too few: with the token itself they should be w.": _band(
-                lambda i, j, w: (j <= i) & (j > i - w + 1)
-            ),
-            "there is no band: every earlier token is seen.": _band(lambda i, j, w: j <= i),
-            "the band reaches to both sides: no later token may be seen.": _band(
-                lambda i, j, w: (j - i).abs() < w
-            ),
-            "the band lies on the wrong side: it holds the token and those after it.": _band(
-                lambda i, j, w: (j >= i) & (j < i + w)
-            ),
-            "these are blocks: a token sees those of its own block, not the last w.": _band(
-                lambda i, j, w: (j <= i) & (j // w == i // w)
-            ),
-            "at the beginning, tokens of zeros take part in the softmax: absent tokens need a logit of -inf.": _padded,
-            "the softmax is over all tokens, and what is outside of the band is removed after it: rows don't sum to 1.": _band(
-                after=lambda logits, seen: logits.softmax(-1) * seen
-            ),
-            "the softmax is over all earlier tokens, and the band is cut out after it: rows don't sum to 1.": _band(
-                after=lambda logits, seen: (
-                    logits.masked_fill(torch.ones_like(logits).triu(1).bool(), -torch.inf).softmax(-1) * seen
-                )
-            ),
-        },
-        gradient=True,
-    )(answer):
-        return found
-    q, k, v, w = _band_cases(torch.Generator().manual_seed(0))[0]
+def _narrow(answer, case):
+    """The output. Where the text is long, no matrix of n times n may be made."""
     with _Largest() as made:
-        run(answer, (q, k, v, w))
-    if made.most >= len(q) ** 2:
-        return (
-            f"the output is right, but for {len(q)} tokens a tensor with {made.most:,} entries was made: the band holds "
-            f"only {len(q)} times {w} weights."
-        )
-    return None
+        output = call(answer, case)
+    if made.most >= len(output) ** 2 >= 2500:
+        raise CheckFailed(_FULL)
+    return output
 
 
-JUDGES = {
-    "12.1": same_as(
-        _share(),
-        lambda generator: [(16, 8, 32), (1000, 64, 200), (5, 3, 7)],
+# Of each kind of layer: its wording, what else is asked, who is seen, and a short description.
+_BANDS = {
+    "last": (
+        "In a *banded* layer, token $i$ looks at the last `w` tokens only, itself included: $j = i - w + 1, \\dots, i$ (fewer at the "
+        "beginning).",
+        "What must such a layer keep, to go on with a text? And how far can information travel through $L$ such layers?",
+        lambda i, j, w: (j <= i) & (j > i - w),
+        "the last w tokens",
+    ),
+    "sides": (
+        "In a *banded* layer, token $i$ looks only at the tokens that are less than `w` places away, on *both* sides: $j = i - w + "
+        "1, \\dots, i + w - 1$ (fewer at both ends).",
+        "How far can information travel through $L$ such layers?",
+        lambda i, j, w: (i - j).abs() < w,
+        "the tokens less than w places away, on both sides",
+    ),
+    "blocks": (
+        "In a layer of *blocks*, the first `w` tokens are a block, the next `w` another one, and so on (the last may be shorter). "
+        "Token $i$ looks at the tokens of its own block, up to itself.",
+        "What must such a layer keep, to go on with a text? And how far can information travel through $L$ such layers?",
+        lambda i, j, w: (j <= i) & (j // w == i // w),
+        "the tokens of its own block, up to itself",
+    ),
+}
+
+
+def _band_text(kind):
+    layer, more, *_ = _BANDS[kind]
+    return f"{layer} Given `q`, `k`, `v` (n, d) and `w`, return the output (n, d), without ever making a matrix of n × n. {more}"
+
+
+def _band(kind):
+    _, _, right, asked = _BANDS[kind]
+
+    def masked(logits, seen):
+        return logits.masked_fill(~seen, -torch.inf).softmax(-1)
+
+    def band(looks=right, scale=lambda d: d**-0.5, weigh=masked):
+        """A band by the plain way, with other bounds, another scale, or another use of the mask."""
+
+        def answer(q, k, v, w):
+            i = torch.arange(len(q))
+            return weigh(q @ k.T * scale(q.shape[1]), looks(i[:, None], i, w)) @ v
+
+        return answer
+
+    def narrow(q, k, v, w):
+        """Token by token, without a matrix of n times n."""
+        near = [right(i, torch.arange(len(q)), w) for i in range(len(q))]
+        return torch.stack([(k[j] @ q[i] / q.shape[1] ** 0.5).softmax(0) @ v[j] for i, j in enumerate(near)])
+
+    def padded(q, k, v, w):
+        """Tokens of zeros stand before the first, and after the last, and take part in the softmax."""
+        k, v = (torch.cat([t.new_zeros(w, t.shape[1]), t, t.new_zeros(w, t.shape[1])]) for t in (k, v))
+        seen = right(torch.arange(len(q))[:, None], torch.arange(len(k)) - w, w)
+        return masked(q @ k.T / q.shape[1] ** 0.5, seen) @ v
+
+    mistakes = {
+        NO_SCALE: band(scale=lambda d: 1.0),
+        "the softmax is over all tokens, and what shouldn't be seen is removed after it: rows don't sum to 1.": band(
+            weigh=lambda logits, seen: logits.softmax(-1) * seen
+        ),
+        # huggingface/transformers#542, georg-wolflein/good-features#1
+        "the logits are multiplied by the mask, and a logit of 0 still counts: hidden tokens need a logit of -inf.": band(
+            weigh=lambda logits, seen: (logits * seen).softmax(-1)
+        ),
+        f"the tokens from itself on are seen: it should be {asked}.": band(
+            lambda i, j, w: (j >= i) & (j < i + w)
+        ),
+        f"all tokens are seen: it should be {asked}.": band(lambda i, j, w: i + j >= 0),
+    } | {
+        f"this looks at {its}; it should be {asked}.": band(other)
+        for key, (_, _, other, its) in _BANDS.items()
+        if key != kind
+    }
+    if kind != "sides":
+        mistakes |= {
+            f"every earlier token is seen: it should be {asked}.": band(lambda i, j, w: j <= i),
+            "the softmax is over all earlier tokens, and what shouldn't be seen is cut out after it: rows don't sum to 1.": band(
+                weigh=lambda logits, seen: masked(logits, torch.ones_like(seen).tril()) * seen
+            ),
+        }
+    if kind == "blocks":
+        mistakes["later tokens of the block are seen, too."] = band(lambda i, j, w: j // w == i // w)
+        mistakes["the block before is seen, too."] = band(lambda i, j, w: (j <= i) & (j // w >= i // w - 1))
+    else:
+        mistakes |= {
+            "at the ends, tokens of zeros take part in the softmax: absent tokens need a logit of -inf.": padded,
+            # ml-explore/mlx-lm#390
+            f"one token too many on a side: it should be {asked}.": band(lambda i, j, w: right(i, j, w + 1)),
+            f"one token too few on a side: it should be {asked}.": band(lambda i, j, w: right(i, j, w - 1)),
+        }
+
+    def cases(generator):
+        def drawn(n, d, w, sharper=1):
+            q, k, v = normal(generator, 3, n, d)
+            return sharper * q, k, v, w
+
+        return [drawn(*sizes) for sizes in ((9, 4, 2), (12, 3, 5), (5, 2, 8), (1, 3, 2))] + [
+            Hard("right, except for w = 1, where a token sees only itself.", *drawn(4, 3, 1)),
+            Hard(
+                "right, until logits are about 1000: exponentials overflow. Use softmax.",
+                *drawn(7, 4, 3, 512),
+            ),
+            Hard(_FULL, *drawn(60, 3, 7)),
+        ]
+
+    return Exercise(narrow, cases, mistakes, outcome=_narrow, gradient=True)
+
+
+EXERCISES = {
+    "12.1": Variants(
+        _share_text, _share, {"mlp": 3}, {"mlp": 2}, {"mlp": 3, "shared": 4}, {"mlp": 3, "masked": True}
+    ),
+    "12.2": Exercise(
+        _pass(),
+        _stream_cases,
         {
-            "only one of the two products with A's shape is counted: weights are written, and used.": _share(
-                weights=1
+            "when the largest logit changes, the sum so far must be rescaled as well; only the output is.": _pass(
+                sum_factor=lambda keep: 1
             ),
-            "this MLP has three matrices, not two.": _share(mlp=2),
-            "of the MLP only one matrix is counted; it has three.": _share(mlp=1),
-            "the MLP is missing.": _share(mlp=0),
-            "the projections are missing.": _share(projections=0),
-            "there are four projections: W_O as well.": _share(projections=3),
-            "projections and MLP are counted for one token only; they are applied to each of the n.": _share(
-                tokens=lambda n: 1
+            "when the largest logit changes, the output so far must be rescaled as well; only the sum is.": _pass(
+                output_factor=lambda keep: 1
             ),
-            "half of the weights are left out; count all, masked or not.": lambda n, d, h: (
-                n * (n + 1) * d / (n * (n + 1) * d + n * (4 * d * d + 3 * d * h))
+            "nothing is rescaled when the largest logit changes: early and late weights are relative to different numbers.": _pass(
+                lambda keep: 1, lambda keep: 1
             ),
-            "this is the ratio of weights to the rest; the share is their part of the whole.": lambda n, d, h: (
-                2 * n / (4 * d + 3 * h)
+            "rescaled the wrong way: multiply by exp(old - new), which is at most 1.": _pass(
+                lambda keep: 1 / keep, lambda keep: 1 / keep
             ),
-            "this is the share of all else.": lambda n, d, h: 1 - _share()(n, d, h),
-            "this is the share of the chapter's block, whose MLP has 4d hidden units and two matrices.": lambda n, d, h: (
-                n / (6 * d + n)
+            "the output isn't divided by the sum of the exponentials.": _pass(divide=False),
+            "this is the plain mean; weight the values by the softmax of the logits.": _plain_mean,
+            "this is the value with the largest logit; the softmax gives every value a share.": _of_largest,
+        },
+        outcome=_mean_of_stream,
+    ),
+    "12.3": Exercise(
+        _merge(),
+        _merge_cases,
+        {
+            "added without rescaling: the two machines' exponentials are relative to different logits.": _merge(
+                (False, False), (False, False)
             ),
+            "the outputs are rescaled, but the sums are not.": _merge(sums=(False, False)),
+            "the sums are rescaled, but the outputs are not.": _merge(outputs=(False, False)),
+            "only the second machine's part is rescaled; the first may be the one with the smaller logit.": _merge(
+                (False, True), (False, True)
+            ),
+            "only the first machine's part is rescaled; the second may be the one with the smaller logit.": _merge(
+                (True, False), (True, False)
+            ),
+            "this is the mean of both outputs; a machine with more weight must count for more.": lambda first, second: (
+                (first[2] / first[1][:, None] + second[2] / second[1][:, None]) / 2
+            ),
+            # Dao-AILab/flash-attention#404, zhuzilin/ring-flash-attention#20: which number of a part says how much it weighs
+            "each machine's output is weighted by its largest logit alone; its sum counts, too.": _by_largest,
+            "rescaled the wrong way: multiply by exp(own - larger), which is at most 1.": _merge(
+                factor=lambda m, top: (top - m).exp()
+            ),
+            "the output isn't divided by the sum.": _merge(divide=False),
         },
     ),
-    "12.2": _judge_stream,
-    "12.3": _judge_merge,
-    "12.4": _judge_step,
-    "12.5": _judge_band,
+    "12.4": Variants(_next_text, _next, {"window": None}, {"window": 4}),
+    "12.5": Variants(_band_text, _band, *({"kind": kind} for kind in _BANDS)),
 }

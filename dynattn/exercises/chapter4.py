@@ -1,4 +1,4 @@
-"""Judges of the exercises of chapter 4."""
+"""The exercises of chapter 4."""
 
 import itertools
 import math
@@ -7,37 +7,99 @@ import torch
 
 from dynattn.attention import attention
 from dynattn.exercises._judging import (
+    MULTIPLIED,
     NO_SCALE,
+    NOT_HIDDEN,
+    ONE_TOKEN,
     OVER_QUERIES,
     SCALED_AFTER,
+    CheckFailed,
+    Exercise,
+    Hard,
+    Variants,
     call,
     normal,
     parts,
     run,
-    same_as,
     tensor,
 )
 from dynattn.tasks import two_lookups
 
-
-def _count(d_model, n_heads, d_head, n):
-    return torch.tensor([4 * d_model * n_heads * d_head, n_heads * n * n])
+# ----------------------------------------------------------------------------------------------- 4.1, count
 
 
-def _miscount(learned, computed):
-    """The count with factors other than the right ones."""
-    return lambda D, H, d, n: torch.tensor([learned(D, H, d, n), computed(D, H, d, n)])
+def _count_text(biases, causal):
+    return (
+        f"A layer {'whose four matrices have a bias each' if biases else 'without biases'} has `n_heads` heads of width `d_head` on "
+        "tokens of width `d_model`. Return two numbers: how many numbers it has learned, and how many computed weights it makes "
+        f"for a sentence of `n` tokens{', if each token may read only itself and the tokens before it' if causal else ''}."
+    )
+
+
+def _count(biases, causal):
+    def learned(D, H, d, n, rows=lambda H, d: 3 * H * d, biases=biases):
+        """Of queries, keys and values, so many rows; and of the output, whose matrix is the other way round."""
+        return rows(H, d) * (D + biases) + D * (H * d + biases)
+
+    def computed(D, H, d, n, causal=causal):
+        return H * (n * (n + 1) // 2 if causal else n * n)
+
+    def both(first, second=computed):
+        return lambda *sizes: torch.tensor([first(*sizes), second(*sizes)])
+
+    mistakes = {
+        "W_O is missing: a layer has four learned matrices.": both(
+            lambda D, H, d, n: 3 * H * d * (D + biases)
+        ),
+        "the learned matrices are (n_heads * d_head) x d_model, which need not be square.": both(
+            lambda D, H, d, n: 4 * D * (D + biases)
+        ),
+        "the learned numbers of one head only; every head has its own slice of each matrix.": both(
+            lambda D, H, d, n: learned(D, 1, d, n)
+        ),
+        # phlippe/uvadlc_notebooks #64
+        "every head is counted with matrices as wide as the token; a head has d_head rows of each.": both(
+            lambda D, H, d, n: 4 * H * D * (D + biases)
+        ),
+        "every head makes an n x n matrix of its own; this counts one for all.": both(
+            learned, lambda D, H, d, n: computed(D, 1, d, n)
+        ),
+        "learned and computed have changed places.": both(computed, learned),
+    }
+    if biases:
+        mistakes["the biases are missing."] = both(lambda *sizes: learned(*sizes, biases=False))
+        mistakes["of the biases, one is missing: W_O has d_model of them."] = both(
+            lambda D, *rest: learned(D, *rest) - D
+        )
+    else:
+        mistakes["biases are counted, which this layer doesn't have."] = both(
+            lambda *sizes: learned(*sizes, biases=True)
+        )
+    if causal:
+        mistakes["all n x n weights are counted; those for later tokens are not made."] = both(
+            learned, lambda *sizes: computed(*sizes, causal=False)
+        )
+    return Exercise(
+        both(learned), lambda generator: [(12, 3, 4, 5), (8, 2, 4, 7), (16, 4, 8, 10), (6, 1, 5, 1)], mistakes
+    )
+
+
+# ------------------------------------------------------------------------------------- 4.2, multi-head attention
 
 
 def _heads_cases(generator):
     """x, W_Q, W_K, W_V, W_O, n_heads and a mask, with d_model = n_heads * d_head."""
     cases = []
-    for n, d_model, n_heads in ((5, 8, 2), (4, 12, 3), (6, 8, 4)):
+    for n, d_model, n_heads in ((5, 8, 2), (4, 12, 3), (6, 8, 4), (4, 5, 1), (1, 3, 3)):
         matrices = [normal(generator, d_model, d_model) / math.sqrt(d_model) for _ in range(4)]
         places = torch.arange(n)
         mask = (places[:, None] - places) % n < 3  # every row and every column holds both True and False
         cases.append((normal(generator, n, d_model), *matrices, n_heads, mask))
-    return cases
+    *cases, one = cases
+    x, W_Q, _, *others = cases[0]
+    # Keys are queries turned round, so that the logits of tokens that are nearly alike are all very negative.
+    alike = 15 * x[:1] / (x[:1] @ W_Q.T).norm() + 0.01 * x
+    return [*cases, Hard(NOT_HIDDEN, alike, W_Q, -W_Q, *others), Hard(ONE_TOKEN, *one)]
 
 
 def _cut(y, n_heads):
@@ -100,9 +162,12 @@ def _one_small_projection(x, W_Q, W_K, W_V, W_O, n_heads, mask):
     return _multi_head()(x, *same, W_O, n_heads, mask)
 
 
+# ---------------------------------------------------------------------------------------- 4.3, who brought what?
+
+
 def _contribution_cases(generator):
     cases = []
-    for n, d_model, n_heads in ((5, 8, 2), (4, 12, 3), (6, 8, 4)):
+    for n, d_model, n_heads in ((5, 8, 2), (4, 12, 3), (6, 8, 4), (1, 3, 1)):
         A = normal(generator, n_heads, n, n).softmax(-1)
         cases.append((A, *(normal(generator, rows, d_model) for rows in (n, d_model, d_model))))
     return cases
@@ -126,15 +191,34 @@ def _row_contributions(A, x, W_V, W_O):
                         for h, piece in enumerate(pieces)])  # fmt: skip
 
 
-def _judge_two_heads(answer):
-    """Any matrices will do that solve the task; where they don't, say what the heads read and write."""
+# ------------------------------------------------------------------------------------ 4.4, two questions by hand
+
+
+def _two_heads(write=(0, 1)):
+    """Head 1 asks for the first name, head 2 for the second; each brings a drink to one half of the output."""
+
+    def answer():
+        one, zero = torch.eye(8, dtype=torch.float64), torch.zeros(8, 8, dtype=torch.float64)
+        W_K, W_V = torch.cat([one, zero], 1).repeat(2, 1), torch.cat([zero, one], 1).repeat(2, 1)
+        return (
+            200 * torch.eye(16, dtype=torch.float64),
+            W_K,
+            W_V,
+            torch.eye(16, dtype=torch.float64).view(2, 8, 16)[[*write]].view(16, 16),
+        )
+
+    return answer
+
+
+def _named(answer, case):
+    """Whether the two drinks are named in their order, and whether in the other one."""
     result = run(answer)
     if not (isinstance(result, tuple | list) and len(result) == 4):
-        return "return four matrices, W_Q, W_K, W_V and W_O."
+        raise CheckFailed("return four matrices, W_Q, W_K, W_V and W_O.")
     W_Q, W_K, W_V, W_O = map(tensor, result)
     if shapes := [tuple(W.shape) for W in (W_Q, W_K, W_V, W_O) if W.shape != (16, 16)]:
-        return f"got a matrix of shape {shapes[0]}; expected (16, 16) for all four."
-    (question, keys, values), answers, asked = two_lookups(2000, torch.Generator().manual_seed(0))
+        raise CheckFailed(f"got a matrix of shape {shapes[0]}; expected (16, 16) for all four.")
+    (question, keys, values), answers, asked = two_lookups(500, torch.Generator().manual_seed(0))
     question, keys, values, answers = (part.double() for part in (question, keys, values, answers))
     memory = keys + values
     q, k, v = (
@@ -144,78 +228,68 @@ def _judge_two_heads(answer):
     heads, A = attention(q, k, v)
     output = (heads.transpose(1, 2).flatten(2) @ W_O.T).reshape(-1, 2, 8)
     named, wanted = output.argmax(-1), answers.argmax(-1)
-    if (named == wanted).all(-1).double().mean() > 0.95:
-        return None
+    right, turned = ((named == order).all(-1).double().mean() for order in (wanted, wanted.flip(-1)))
+    if right > 0.95 or turned > 0.9:
+        return torch.stack([right > 0.95, turned > 0.9]).double()
     top = A[:, :, 0].argmax(-1)  # (samples, heads): the token that gets the largest weight
     hits = (top[:, :, None] == asked[:, None]).double().mean(0)  # (heads, asked first or second)
-    if (named == wanted.flip(-1)).all(-1).double().mean() > 0.9:
-        return "the two answers have changed places."
     if hits.amax(-1).min() < 0.9:
-        return "a head does not find a token that was asked for: compare queries with the right keys."
+        raise CheckFailed(
+            "a head does not find a token that was asked for: compare queries with the right keys."
+        )
     if hits.argmax(-1).unique().numel() == 1:
-        return "both heads read the same token: head 1 must ask for the first key, head 2 for the second."
-    share = A[:, :, 0].amax(-1).mean(0).min()
-    if share < 0.9:
-        return f"the right tokens get only {share:.2f} of a row: longer queries make sharper rows."
-    return "the heads read the right tokens but don't bring the value to its place: look at W_V and W_O."
-
-
-def _judge_impossible_pair(answer):
-    """A pair is impossible if it holds the smaller of the two groups of keys that share a point."""
-    generator = torch.Generator().manual_seed(0)
-    pairs = [set(two) for two in itertools.combinations(range(5), 2)]
-    seen = []  # for each wrong pair, what is true of it
-    for _ in range(40):
-        K = normal(generator, 5, 3)
-        got = call(answer, (K,))
-        if got.shape != (2,):
-            return f"the result has shape {tuple(got.shape)}; expected two numbers, the places of two keys."
-        pair = {int(place) for place in got.tolist()}
-        if len(pair) != 2 or not pair <= set(range(5)) or not torch.equal(got, got.round()):
-            return f"got {got.tolist()}; expected two different whole numbers from 0 to 4."
-        c = torch.linalg.svd(torch.cat([K.T, torch.ones(1, 5, dtype=K.dtype)])).Vh[-1]
-        c = c if (c > 0).sum() <= 2 else -c
-        smaller, distances = {place for place in range(5) if c[place] > 0}, torch.pdist(K)
-        if not smaller <= pair:
-            seen.append((pair == pairs[distances.argmin()], pair == pairs[distances.argmax()],
-                         not smaller & pair, len(smaller & pair) == 1))  # fmt: skip
-    diagnoses = (
-        "these are the nearest two keys, and a query can select them: nearness is not what matters.",
-        "these are the two keys farthest apart, and a query can select them: distance is not what matters.",
-        "both keys are of the larger of the two groups that share a point; take the smaller group.",
-        "one key is of the smaller of the two groups that share a point, one of the larger; take the smaller.",
+        raise CheckFailed(
+            "both heads read the same token: head 1 must ask for the first key, head 2 for the second."
+        )
+    if (share := A[:, :, 0].amax(-1).mean(0).min()) < 0.9:
+        raise CheckFailed(
+            f"the right tokens get only {share:.2f} of a row: longer queries make sharper rows."
+        )
+    raise CheckFailed(
+        "the heads read the right tokens but don't bring the value to its place: look at W_V and W_O."
     )
-    for always, diagnosis in zip(zip(*seen, strict=True), diagnoses, strict=False):
-        if all(always):
-            return diagnosis
-    if seen:
-        return f"a query can select your pair for {len(seen)} of 40 sets of keys: which keys share a point?"
-    return None
 
 
-JUDGES = {
-    "4.1": same_as(
+# ------------------------------------------------------------------------------------ 4.5, the impossible pair
+
+
+def _groups(K):
+    """The two groups of keys that share a point, as lists of places, the smaller one first."""
+    c = torch.linalg.svd(torch.cat([K.T, torch.ones(1, 5, dtype=K.dtype)])).Vh[-1]
+    c = c if (c > 0).sum() <= 2 else -c
+    return (c > 0).nonzero().flatten().tolist(), (c <= 0).nonzero().flatten().tolist()
+
+
+def _by_distance(extreme):
+    """The two keys whose distance is the smallest or the largest."""
+    return lambda K: extreme(
+        itertools.combinations(range(5), 2), key=lambda two: (K[two[0]] - K[two[1]]).norm()
+    )
+
+
+def _impossible(answer, case):
+    """1 if the pair holds the smaller group; else, less by one, how many of its two keys are of that group."""
+    got = call(answer, case)
+    if got.shape != (2,):
+        raise CheckFailed(
+            f"the result has shape {tuple(got.shape)}; expected two numbers, the places of two keys."
+        )
+    pair = {int(place) for place in got.tolist()}
+    if len(pair) != 2 or not pair <= set(range(5)) or not torch.equal(got, got.round()):
+        raise CheckFailed(f"got {got.tolist()}; expected two different whole numbers from 0 to 4.")
+    smaller = set(_groups(case[0])[0])
+    return torch.tensor(1.0 if smaller <= pair else len(pair & smaller) - 1.0)
+
+
+EXERCISES = {
+    "4.1": Variants(
+        _count_text,
         _count,
-        lambda generator: [(12, 3, 4, 5), (8, 2, 4, 7), (16, 4, 8, 10)],
-        {
-            "W_O is missing: a layer has four learned matrices.": _miscount(
-                lambda D, H, d, n: 3 * D * H * d, lambda D, H, d, n: H * n * n
-            ),
-            "the learned matrices are (n_heads * d_head) x d_model, which need not be square.": _miscount(
-                lambda D, H, d, n: 4 * D * D, lambda D, H, d, n: H * n * n
-            ),
-            "the learned numbers of one head only; every head has its own slice of each matrix.": _miscount(
-                lambda D, H, d, n: 4 * D * d, lambda D, H, d, n: H * n * n
-            ),
-            "every head makes an n x n matrix of its own; this counts one for all.": _miscount(
-                lambda D, H, d, n: 4 * D * H * d, lambda D, H, d, n: n * n
-            ),
-            "learned and computed have changed places.": _miscount(
-                lambda D, H, d, n: H * n * n, lambda D, H, d, n: 4 * D * H * d
-            ),
-        },
+        {"biases": False, "causal": False},
+        {"biases": True, "causal": False},
+        {"biases": False, "causal": True},
     ),
-    "4.2": same_as(
+    "4.2": Exercise(
         _multi_head(),
         _heads_cases,
         parts(
@@ -224,19 +298,24 @@ JUDGES = {
                 "interleaved packing: a head owns neighbouring columns, not every n_heads-th one.": {
                     "cut": _cut_interleaved
                 },
+                # reczoo/FuxiCTR #30
                 "reshape without transpose: make it (n, n_heads, d_head), then swap the first two axes.": {
                     "cut": _cut_without_transpose
                 },
+                # jsbaan/transformer-from-scratch #6, ajhalthor/Transformer-Neural-Network #4
                 "the heads are joined without swapping the axes back to (n, n_heads, d_head) first.": {
                     "join": _join_without_transpose
                 },
                 "the heads are joined feature by feature; they belong one behind the other.": {
                     "join": _join_interleaved
                 },
-                NO_SCALE: {"scale": lambda d_head, d_model: 1.0},
+                NO_SCALE: {"scale": lambda d_head, d_model: 1.0},  # mlc-ai/mlc-llm #3426
+                MULTIPLIED: {"scale": lambda d_head, d_model: d_head**0.5},
+                # omihub777/ViT-CIFAR #11, Graylab/DL4Proteins-notebooks #12
                 "scaled by d_model: a logit is a sum of d_head products, so divide by sqrt(d_head).": {
                     "scale": lambda d_head, d_model: d_model**-0.5
                 },
+                # tenstorrent/tt-metal #56789
                 "scaled by the root of the number of heads; the factor is the root of a head's width.": {
                     "scale": lambda d_head, d_model: (d_model // d_head) ** -0.5
                 },
@@ -266,6 +345,7 @@ JUDGES = {
                 "all heads use the mean of their matrices; each must use its own.": {
                     "rows": lambda s, m: _masked_rows(s, m).mean(0, keepdim=True)
                 },
+                # jwallbridge/translob #4, Kyubyong/transformer #117
                 "no output projection: multiply the joined heads by W_O^T.": {
                     "matrices": lambda W_Q, W_K, W_V, W_O: (W_Q, W_K, W_V, torch.eye(len(W_O)).to(W_O))
                 },
@@ -284,11 +364,13 @@ JUDGES = {
                 "keys are made by W_Q: W_K is not used.": {
                     "matrices": lambda W_Q, W_K, W_V, W_O: (W_Q, W_Q, W_V, W_O)
                 },
+                # fchollet/deep-learning-with-python-notebooks #261
                 "values are made by W_K: W_V is not used.": {
                     "matrices": lambda W_Q, W_K, W_V, W_O: (W_Q, W_K, W_K, W_O)
                 },
             },
             {
+                # MarcoMeter/episodic-transformer-memory-ppo #22
                 "heads cut from the input: project whole tokens, then cut queries, keys and values.": _input_cut,
                 "heads cut from the input, and one small projection for all: a head has its own rows of W_Q, W_K and W_V.": (
                     _one_small_projection
@@ -310,7 +392,7 @@ JUDGES = {
         ),
         gradient=True,
     ),
-    "4.3": same_as(
+    "4.3": Exercise(
         _contributions,
         _contribution_cases,
         {
@@ -335,6 +417,31 @@ JUDGES = {
         },
         gradient=True,
     ),
-    "4.4": _judge_two_heads,
-    "4.5": _judge_impossible_pair,
+    "4.4": Exercise(
+        _two_heads(),
+        lambda generator: [()],
+        {"the two answers have changed places.": _two_heads(write=(1, 0))},
+        outcome=_named,
+    ),
+    "4.5": Exercise(
+        lambda K: (_groups(K)[0] + _groups(K)[1])[:2],
+        lambda generator: [(normal(generator, 5, 3),) for _ in range(40)],
+        {
+            "these are the nearest two keys, and a query can select them: nearness is not what matters.": _by_distance(
+                min
+            ),
+            "these are the two keys farthest apart, and a query can select them: distance is not what matters.": (
+                _by_distance(max)
+            ),
+            "both keys are of the larger of the two groups that share a point; take the smaller group.": lambda K: (
+                _groups(K)[1][:2]
+            ),
+            "one key is of the smaller of the two groups that share a point, one of the larger; take the smaller.": lambda K: (
+                _groups(K)[0][0],
+                _groups(K)[1][0],
+            ),
+        },
+        outcome=_impossible,
+        otherwise="a query can select your pair for some of the sets of keys that were tried: which keys share a point?",
+    ),
 }

@@ -1,268 +1,413 @@
-"""Judges of the exercises of chapter 8."""
-
-import math
+"""The exercises of chapter 8."""
 
 import torch
 import torch.nn.functional as F
 
-from dynattn.exercises._judging import call, normal, run, same_as, tensor
+from dynattn.exercises._judging import (
+    CheckFailed,
+    Exercise,
+    Hard,
+    Variants,
+    call,
+    normal,
+    run,
+    tensor,
+    unlike,
+)
 from dynattn.tasks import regressions
 
 # ------------------------------------------------------------------------------------------ 8.1, a fading store
 
+# Of each order of the three steps: its wording, how much older a pair is than i - j, the first diagonal that is read, and
+# what it means to count one fading too many or too few.
+_ORDERS = {
+    "fade, write, read": (
+        "Before each write, the memory loses a part of itself: $S \\leftarrow f\\,S + v_i k_i^\\top$, with a number $f$ between "
+        "0 and 1. Then read with $q_i$.",
+        0, 0,
+        "what token i writes itself is read before it fades.", "token i - 1 has faded once when token i reads.",
+    ),
+    "write, fade, read": (
+        "After each write, the memory loses a part of itself, what has just been written included: $S \\leftarrow f\\,(S + v_i "
+        "k_i^\\top)$, with a number $f$ between 0 and 1. Then read with $q_i$.",
+        1, 0,
+        "what token i writes itself fades once before it is read.", "what token i writes itself fades, too, before it is read.",
+    ),
+    "read, fade, write": (
+        "First read with $q_i$. Then the memory loses a part of itself and is written to: $S \\leftarrow f\\,S + v_i k_i^\\top$, "
+        "with a number $f$ between 0 and 1.",
+        -1, -1,
+        "what token i - 1 wrote hasn't faded yet when token i reads.", "what token i - 2 wrote has faded once when token i reads.",
+    ),
+}  # fmt: skip
 
-def _fading(faded=lambda age, place: age, keep=torch.tril, dot=lambda q, k: q @ k.T):
-    """The matrix of a fading store, with another number of fadings, another part kept, or other products."""
 
-    def answer(q, k, f):
-        place = torch.arange(len(q), dtype=q.dtype)
-        age = place[:, None] - place
-        return keep(dot(q, k) * f ** faded(age, place))
-
-    return answer
+def _fading_text(order):
+    return (
+        f"{_ORDERS[order][0]} Given queries and keys of shape (n, d), return the matrix $A$ with which `A @ v` gives the same "
+        "outputs. (Such a fading memory is in [Ba et al. 2016](https://arxiv.org/abs/1610.06258).)"
+    )
 
 
-def _fading_cases(generator):
-    return [
-        (normal(generator, n, d), normal(generator, n, d), f)
-        for n, d, f in ((5, 3, 0.5), (4, 4, 0.9), (3, 2, 1.0))
-    ]
+def _fading(order):
+    _, older, newest, too_many, too_few = _ORDERS[order]
+
+    def fading(faded=lambda age, place: age + older, newest=newest, dot=lambda q, k: q @ k.T):
+        """The matrix of a fading store, with another number of fadings, another part that is read, or other products."""
+
+        def answer(q, k, f):
+            place = torch.arange(len(q), dtype=q.dtype)
+            times = faded(place[:, None] - place, place).clamp(
+                min=0
+            )  # a negative one would spoil the gradient
+            return (dot(q, k) * f**times).tril(newest)
+
+        return answer
+
+    def softmaxed(q, k, f):
+        later = torch.ones(len(q), len(q), dtype=torch.bool).triu(newest + 1)
+        return fading()(q, k, f).masked_fill(later, -torch.inf).softmax(-1).nan_to_num()  # a row may be empty
+
+    def divided(q, k, f):
+        A = fading()(q, k, f)
+        return (A / A.sum(1, keepdim=True)).nan_to_num()
+
+    mistakes = {
+        "nothing fades: f is not used.": fading(lambda age, place: 0 * age),
+        "token i reads tokens after itself: what hasn't been written yet can't be read.": fading(
+            lambda age, place: age.abs() + older, newest=10**6
+        ),
+        f"one fading too many: {too_many}": fading(lambda age, place: age + older + 1),
+        f"one fading too few: {too_few}": fading(lambda age, place: age + older - 1),
+        "this fades by the place of the token that is read; it should fade by how long ago that was.": fading(
+            lambda age, place: place.expand_as(age)
+        ),
+        "this fades by the place of the token that reads; it should fade by how long ago the other one wrote.": fading(
+            lambda age, place: place[:, None].expand_as(age)
+        ),
+        "queries and keys have changed places: row i belongs to the query of token i.": fading(
+            dot=lambda q, k: k @ q.T
+        ),
+        "divided by the root of d: a store knows no such scale.": fading(
+            dot=lambda q, k: q @ k.T / q.shape[1] ** 0.5
+        ),
+        "there is a softmax in it: a store only adds.": softmaxed,
+        # microsoft/torchscale#81
+        "the rows are divided by their sums: a store only adds.": divided,
+        "the matrix is transposed: rows read, columns are read.": lambda q, k, f: fading()(q, k, f).T,
+    }
+    if newest:
+        mistakes["written before it is read: token i reads only what the tokens before it wrote."] = fading(
+            newest=0
+        )
+    else:
+        mistakes["read before written: token i also reads what it has just written itself."] = fading(
+            newest=-1
+        )
+    for other, (_, its_older, its_newest, *_) in _ORDERS.items():
+        if its_newest != newest:
+            mistakes[f"this is the order {other}; here it is {order}."] = fading(
+                lambda age, place, more=its_older: age + more, newest=its_newest
+            )
+
+    def cases(generator):
+        sizes = ((5, 3, 0.5), (4, 4, 0.875), (3, 2, 1.0), (1, 3, 0.5))
+        nothing_left = "right, except for f = 0: the power 0 of f is 1, and negative powers, which are infinite, must be left out."
+        return [(normal(generator, n, d), normal(generator, n, d), f) for n, d, f in sizes] + [
+            Hard(nothing_left, normal(generator, 4, 3), normal(generator, 4, 3), 0.0)
+        ]
+
+    return Exercise(fading(), cases, mistakes, gradient=True)
 
 
 # ----------------------------------------------------------------------------------------------- 8.2, Bayes
 
 
-def _guess(
-    followers=lambda text: text[1:][text[:-1] == text[-1]], more=lambda count: 1, parts=lambda count: count
-):
-    """Probabilities from the counts of some letters, with something added to each count."""
-
-    def answer(text, count):
-        counts = torch.bincount(followers(text), minlength=count).double()
-        return (counts + more(count)) / (counts.sum() + more(count) * parts(count)).clamp_min(1e-9)
-
-    return answer
+_ADDED = {1: "one", 2: "two", 0.5: "a half"}
 
 
-def _with_itself(text):
-    """Counts the last letter as if it had followed itself."""
-    return torch.cat([text[1:][text[:-1] == text[-1]], text[-1:]])
+def _guess_text(more):
+    asked = "the Bayes predictor's probabilities of the next letter, of shape (count,), as float"
+    if more != 1:
+        asked = (
+            "probabilities of the next letter, of shape (count,), as float: those of a Bayes predictor with another prior, which "
+            f"adds *{_ADDED[more]}* to every count in place of one"
+        )
+    return (
+        f"Given one text as a tensor of letter numbers from 0 to `count - 1`, return {asked}. Write it with a loop, or with one "
+        "line."
+    )
 
 
-def _guess_cases(generator):
-    texts = [torch.tensor(letters) for letters in ([0, 1, 0, 1, 0], [2, 2, 1, 0, 2, 1, 2], [0, 1, 2, 3])]
-    return list(zip(texts, (3, 3, 5)))
+def _guess(more):
+    number = _ADDED[more]
+
+    def guess(
+        followers=lambda text: text[1:][text[:-1] == text[-1]],
+        more=more,
+        parts=lambda count: count,
+        shares=True,
+    ):
+        """Probabilities from the counts of some letters, with something added to each count."""
+
+        def answer(text, count):
+            counts, add = (
+                torch.bincount(followers(text), minlength=count).double(),
+                more(count) if callable(more) else more,
+            )
+            return (counts + add) / ((counts.sum() + add * parts(count)).clamp_min(1e-9) if shares else 1)
+
+        return answer
+
+    mistakes = {
+        "this counts all letters, no matter after what; count those that followed the present letter.": guess(
+            lambda text: text
+        ),
+        f"these are the shares of the letters that followed; add {number} to every count.": guess(more=0),
+        "this counts the letters BEFORE the present letter; count those after it.": guess(
+            lambda text: text[:-1][text[1:] == text[-1]]
+        ),
+        "the last letter is counted as if it had followed itself; nothing has followed it yet.": guess(
+            lambda text: torch.cat([text[1:][text[:-1] == text[-1]], text[-1:]])
+        ),
+        f"{number} is added to every count, but not to their sum: the probabilities must add up to one.": guess(
+            parts=lambda count: 0
+        ),
+        f"{number} is added to the sum only once: with as much more for every letter, the sum grows by their number.": guess(
+            parts=lambda count: 1
+        ),
+        "1 / count is added to every count: that is the mean for another prior.": guess(
+            more=lambda count: 1 / count
+        ),
+        "these are counts; divide by their sum.": guess(shares=False),
+    } | {
+        f"{word} is added to every count; here it is {number}.": guess(more=other)
+        for other, word in _ADDED.items()
+        if other != more
+    }
+
+    def cases(generator):
+        texts = [([0, 1, 0, 1, 0], 3), ([2, 2, 1, 0, 2, 1, 2], 3), ([3, 0, 3, 3, 1, 3], 5)]
+        new = "right, except where nothing has followed the last letter yet: then all letters are equally likely."
+        return [(torch.tensor(letters), count) for letters, count in texts] + [
+            Hard(new, torch.tensor(letters), count)
+            for letters, count in (([0, 1, 2, 3], 5), ([1], 3), ([0], 1))
+        ]
+
+    return Exercise(guess(), cases, mistakes)
 
 
 # --------------------------------------------------------------------------------- 8.3, one gradient step
 
 
-def _judge_step(answer):
-    """Any B and W_V will do with which the head takes the step."""
-    generator = torch.Generator().manual_seed(0)
-    for d, eta in ((5, 0.1), (3, 0.04)):
-        result = run(answer, (d, eta))
+def _step_text(first):
+    pair, asked = ("(x, y)", "(x, 0)") if first == "x" else ("(y, x)", "(0, x)")
+    return (
+        f"A head can also carry out a step of training. Tokens are examples `{pair}` with `d` numbers `x`, and the question is "
+        f"`{asked}`. A head of linear attention answers with `sum_i (asking @ B @ example_i) * (example_i @ W_V)`. One step of "
+        "gradient descent from zero, for answers $y_i = u \\cdot x_i$, goes to $\\eta \\sum_i y_i x_i$. Return `B` of shape "
+        "(d + 1, d + 1) and `W_V` of shape (d + 1,) with which it takes one gradient step of size `eta`."
+    )
+
+
+def _step(first):
+    def head(compare=lambda eta: eta, bring=lambda eta: 1.0, of_x=0.0, first=first):
+        """B compares the two x, with a factor; W_V brings y with another one, and x with a third."""
+
+        def answer(d, eta):
+            B, W_V = torch.eye(d + 1, dtype=torch.float64) * compare(eta), torch.full((d + 1,), of_x).double()
+            y = d if first == "x" else 0
+            B[y, y], W_V[y] = 0, bring(eta)
+            return B, W_V
+
+        return answer
+
+    def answers(answer, case):
+        """What the head says to many questions."""
+        d, _ = case
+        result = run(answer, case)
         if not (isinstance(result, tuple | list) and len(result) == 2):
-            return "return two things, B and W_V."
+            raise CheckFailed("return two things, B and W_V.")
         B, W_V = map(tensor, result)
         if B.shape != (d + 1, d + 1) or W_V.shape != (d + 1,):
-            return (
-                f"got shapes {tuple(B.shape)} and {tuple(W_V.shape)} for d = {d}; expected {(d + 1, d + 1)} and "
-                f"{(d + 1,)}."
+            raise CheckFailed(
+                f"got shapes {tuple(B.shape)} and {tuple(W_V.shape)} for d = {d}; expected {(d + 1, d + 1)} and {(d + 1,)}."
             )
-        (examples, asking), _ = regressions(200, 7, d, generator)
-        examples, asking = examples.double(), asking.double()
-        got = ((examples @ (asking @ B)[..., None])[..., 0] * (examples @ W_V)).sum(-1)
-        if not torch.isfinite(got).all():
-            return "the answers hold a number that is not finite (inf or NaN)."
-        x, y = examples[..., :d], examples[..., d]
-        step = ((y[..., None] * x).sum(1) * asking[:, :d]).sum(-1)
-        brings_x = ((x @ asking[:, :d, None])[..., 0][..., None] * x).sum((1, 2))
-        if torch.allclose(got, eta * step, rtol=1e-4, atol=1e-6):
-            continue
-        for diagnosis, wrong in {
-            "this is the step with size 1: eta is missing.": step,
-            "eta is in both, so the step has size eta squared: put it into one of them.": eta**2 * step,
-            "the step goes uphill: the sign is turned.": -eta * step,
-            "divided by the number of examples, which the head can't know: the step sums over them.": eta
-            * step
-            / 7,
-            "W_V brings the x of the examples; it should bring their y.": eta * brings_x,
-            "W_V brings x and y together; it should bring y alone.": eta * (brings_x + step),
-            "the answer is 0: B compares nothing, or W_V brings nothing.": 0 * step,
-        }.items():
-            if torch.allclose(got, wrong, rtol=1e-4, atol=1e-6):
-                return diagnosis
-        return "these matrices don't take the step: B should compare the two x, number by number, and W_V bring y."
-    return None
+        tokens, _ = regressions(200, 7, d, torch.Generator().manual_seed(0))
+        examples, asking = (part.double().roll(0 if first == "x" else 1, -1) for part in tokens)
+        return ((examples @ (asking @ B)[..., None])[..., 0] * (examples @ W_V)).sum(-1)
+
+    layout = "(x, y)" if first == "x" else "(y, x)"
+    mistakes = {
+        "this is the step with size 1: eta is missing.": head(lambda eta: 1.0),
+        "eta is in both, so the step has size eta squared: put it into one of them.": head(
+            bring=lambda eta: eta
+        ),
+        "the step goes uphill: the sign is turned.": head(bring=lambda eta: -1.0),
+        "divided by the number of examples, which the head can't know: the step sums over them.": head(
+            lambda eta: eta / 7
+        ),
+        "W_V brings the x of the examples; it should bring their y.": head(bring=lambda eta: 0.0, of_x=1.0),
+        "W_V brings x and y together; it should bring y alone.": head(of_x=1.0),
+        "the answer is 0: B compares nothing, or W_V brings nothing.": head(bring=lambda eta: 0.0),
+        f"the other way round: the tokens are {layout} here.": head(first="y" if first == "x" else "x"),
+    }
+    otherwise = (
+        "these matrices don't take the step: B should compare the two x, number by number, and W_V bring y."
+    )
+    sizes = [(5, 0.125), (3, 0.0625), (1, 0.5), (2, 1.0)]
+    return Exercise(head(), lambda generator: sizes, mistakes, outcome=answers, otherwise=otherwise)
 
 
 # ------------------------------------------------------------------------------------- 8.4, two letters before
 
 
-def _longer(match, hide=lambda i, j: j > i):
-    """Rows that share their weight among the tokens that match; token 0 where there is none."""
-
-    def answer(text):
-        n = len(text)
-        A = torch.zeros(n, n)
-        for i in range(n):
-            for j in range(n):
-                A[i, j] = float(not hide(i, j) and match(text, i, j))
-            if not A[i].any():
-                A[i, 0] = 1
-        return A / A.sum(1, keepdim=True)
-
-    return answer
+def _longer_text(left):
+    rest = "token 0" if left == "token 0" else "token $i$ itself"
+    return (
+        "In a different kind of language the next letter depends on the last *two* letters. Return the matrix $A_2$ of shape "
+        "(n, n) for such a text. Row $i$ shares its weight equally among the tokens $j \\le i$ for which the two letters before "
+        "$j$ are token $i$'s own letter and the letter before it, in this order: the letter just before $j$ is token $i$'s own. "
+        f"Where there is no such token (as for the first), {rest} gets all. What must the first layer tell each token, so that "
+        "this can be computed by comparing?"
+    )
 
 
-def _came_after(text, i, j):
-    return i >= 1 and j >= 2 and text[j - 1] == text[i] and text[j - 2] == text[i - 1]
+def _longer(left):
+    def longer(match, hide=lambda i, j: j > i, left=left):
+        """Rows that share their weight among the tokens that match, and what a row gets where there is none."""
 
+        def answer(text):
+            n = len(text)
+            A = torch.tensor(
+                [[float(not hide(i, j) and match(text, i, j)) for j in range(n)] for i in range(n)]
+            )
+            for i in range(n):
+                if not A[i].any():
+                    A[i, {"token 0": 0, "itself": i, "all": slice(i + 1)}[left]] = 1
+            return A / A.sum(1, keepdim=True)
 
-def _longer_cases(generator):
-    texts = [torch.randint(count, (n,), generator=generator) for n, count in ((14, 2), (12, 2), (24, 3))]
-    return [(text,) for text in texts]
+        return answer
+
+    def came_after(text, i, j):
+        return i >= 1 and j >= 2 and text[j - 1] == text[i] and text[j - 2] == text[i - 1]
+
+    gets_all = "token 0 gets all" if left == "token 0" else "token i itself gets all"
+    mistakes = {
+        "this matches one letter, as in the chapter; here the two letters before j must both match.": longer(
+            lambda text, i, j: j >= 1 and text[j - 1] == text[i]
+        ),
+        "this looks at the earlier place of the two letters itself; look one token further, at what came after them.": longer(
+            lambda text, i, j: 1 <= j < i and text[j] == text[i] and text[j - 1] == text[i - 1]
+        ),
+        "this looks at the place of the two letters itself, its own included; look at what came after them.": longer(
+            lambda text, i, j: j >= 1 and text[j] == text[i] and text[j - 1] == text[i - 1]
+        ),
+        "the two letters are matched in the wrong order.": longer(
+            lambda text, i, j: i >= 1 and j >= 2 and text[j - 1] == text[i - 1] and text[j - 2] == text[i]
+        ),
+        "one of the two letters is enough here; both must match.": longer(
+            lambda text, i, j: i >= 1 and j >= 2 and (text[j - 1] == text[i] or text[j - 2] == text[i - 1])
+        ),
+        "only the older of the two letters is matched.": longer(
+            lambda text, i, j: i >= 1 and j >= 2 and text[j - 2] == text[i - 1]
+        ),
+        "token i looks at tokens after itself: only j <= i may be seen.": longer(
+            came_after, lambda i, j: False
+        ),
+        "token i doesn't look at itself, but its own letter may have come after the two: j = i counts.": longer(
+            came_after, lambda i, j: j >= i
+        ),
+        # docs.pytorch.org/docs/stable/generated/torch.roll.html: what leaves at one end comes back at the other
+        "the text is read as a circle: before its first letter comes its last one. There is none before the first.": longer(
+            lambda text, i, j: text.roll(1)[j] == text[i] and text.roll(2)[j] == text.roll(1)[i]
+        ),
+        f"where no token matches, the row is shared among all tokens up to i; {gets_all}.": longer(
+            came_after, left="all"
+        ),
+        f"the rest goes to another token: where none matches, {gets_all}.": longer(
+            came_after, left="itself" if left == "token 0" else "token 0"
+        ),
+    }
+
+    def cases(generator):
+        def drawn(n, count):
+            return torch.randint(count, (n,), generator=generator)
+
+        sizes = ((14, 2), (12, 2), (24, 3), (2, 1), (5, 1))
+        return [(drawn(*size),) for size in sizes] + [
+            Hard("right, except for a text of one letter.", drawn(1, 2))
+        ]
+
+    return Exercise(longer(came_after), cases, mistakes)
 
 
 # -------------------------------------------------------------------------------------- 8.5, room for 32 keys
 
 
-def _judge_features(answer):
-    """Features of keys, each by itself, with which a sum of 32 outer products reads with an error below a tenth."""
-    generator = torch.Generator().manual_seed(0)
-    k = F.normalize(normal(generator, 20 * 32, 16), dim=-1)
+def _powers(p):
+    def answer(k):
+        f = k
+        for _ in range(p - 1):
+            f = (f[:, :, None] * k[:, None]).flatten(1)
+        return f
+
+    return answer
+
+
+_ENOUGH = 0.1
+
+
+def _read_error(answer, case):
+    """The error with which a sum of 32 outer products reads; if it is small enough, no matter how small."""
+    k, values = case
     f = call(answer, (k,))
     if f.dim() != 2 or len(f) != len(k):
-        return f"for keys of shape {tuple(k.shape)} the result has shape {tuple(f.shape)}; expected ({len(k)}, features)."
+        raise CheckFailed(
+            f"for keys of shape {tuple(k.shape)} the result has shape {tuple(f.shape)}; expected ({len(k)}, features)."
+        )
     if f.shape[1] > 5000:
-        return f"{f.shape[1]:,} features; at most 5000 are allowed."
-    if not torch.isfinite(f).all():
-        return "the features hold a number that is not finite (inf or NaN)."
-    part = call(answer, (k[:7],))
-    if part.shape != (7, f.shape[1]) or not torch.allclose(part, f[:7], rtol=1e-4, atol=1e-6):
-        return "a key's features depend on the other keys, or on chance; each key must be turned by itself."
+        raise CheckFailed(f"{f.shape[1]:,} features; at most 5000 are allowed.")
+    if diagnosis := unlike(f, f):
+        raise CheckFailed(diagnosis)
+    for m in (7, 1):
+        part = call(answer, (k[:m],))
+        if part.shape != (m, f.shape[1]) or not torch.allclose(part, f[:m], rtol=1e-4, atol=1e-6):
+            raise CheckFailed(
+                "a key's features depend on the other keys, or on chance; each key must be turned by itself."
+            )
     own = f.square().sum(-1)
     if own.max() < 1e-12:
-        return "all features are zero."
-    products = f.unflatten(0, (20, 32)) @ f.unflatten(0, (20, 32)).mT
-    values = normal(generator, 20, 32, 16)
-    error = ((products @ values - values).square().sum() / values.square().sum()).item()
-    if error < 0.1:
-        return None
-    if own.std() < 1e-3 * own.mean() and abs(own.mean() - 1) > 1e-2:
-        scaled = ((products / own.mean() @ values - values).square().sum() / values.square().sum()).item()
-        return (
-            f"the product of a key's features with themselves is {own.mean():.3g}, and should be 1: divide the features "
-            f"by its root. Then the error would be {scaled:.3g}."
-        )
+        raise CheckFailed("all features are zero.")
+    products = f.unflatten(0, values.shape[:2]) @ f.unflatten(0, values.shape[:2]).mT
+    error = (products @ values - values).square().sum() / values.square().sum()
+    if error < _ENOUGH:
+        return torch.tensor(_ENOUGH)
     if own.std() >= 1e-3 * own.mean() and (own - 1).abs().max() > 0.05:
-        return (
-            f"the product of a key's features with themselves should be 1 for every key, and is between {own.min():.3g} "
-            f"and {own.max():.3g}."
+        raise CheckFailed(
+            "the product of a key's features with themselves should be 1 for every key, and is between "
+            f"{own.min():.3g} and {own.max():.3g}."
         )
-    if math.isclose(error, 31 / 16, rel_tol=0.1):
-        return f"the error is {error:.3g}, as with the keys themselves: these features don't set different keys apart."
-    return f"the error is {error:.3g}: the products of different keys' features are still too far from 0."
+    if abs(own.mean() - 1) > 1e-2:
+        raise CheckFailed(
+            f"the product of a key's features with themselves is {own.mean():.3g}, and should be 1: divide the features by its "
+            "root."
+        )
+    return error
 
 
-_LONGER_MISTAKES = {
-    "this matches one letter, as in the chapter; here the two letters before j must both match.": _longer(
-        lambda text, i, j: j >= 1 and text[j - 1] == text[i]
+EXERCISES = {
+    "8.1": Variants(_fading_text, _fading, *({"order": order} for order in _ORDERS)),
+    "8.2": Variants(_guess_text, _guess, {"more": 1}, {"more": 2}, {"more": 0.5}),
+    "8.3": Variants(_step_text, _step, {"first": "x"}, {"first": "y"}),
+    "8.4": Variants(_longer_text, _longer, {"left": "token 0"}, {"left": "itself"}),
+    "8.5": Exercise(
+        _powers(3),
+        lambda generator: [
+            (F.normalize(normal(generator, 8 * 32, 16), dim=-1), normal(generator, 8, 32, 16))
+        ],
+        {"as with the keys themselves: these features don't set different keys apart.": _powers(1)},
+        outcome=_read_error,
+        otherwise="the products of different keys' features are still too far from 0.",
     ),
-    "this looks at the earlier place of the two letters itself; look one token further, at what came after them.": _longer(
-        lambda text, i, j: 1 <= j < i and text[j] == text[i] and text[j - 1] == text[i - 1]
-    ),
-    "this looks at the place of the two letters itself, its own included; look at what came after them.": _longer(
-        lambda text, i, j: j >= 1 and text[j] == text[i] and text[j - 1] == text[i - 1]
-    ),
-    "the two letters are matched in the wrong order.": _longer(
-        lambda text, i, j: i >= 1 and j >= 2 and text[j - 1] == text[i - 1] and text[j - 2] == text[i]
-    ),
-    "one of the two letters is enough here; both must match.": _longer(
-        lambda text, i, j: i >= 1 and j >= 2 and (text[j - 1] == text[i] or text[j - 2] == text[i - 1])
-    ),
-    "only the older of the two letters is matched.": _longer(
-        lambda text, i, j: i >= 1 and j >= 2 and text[j - 2] == text[i - 1]
-    ),
-    "token i looks at tokens after itself: only j <= i may be seen.": _longer(
-        _came_after, lambda i, j: False
-    ),
-    "token i doesn't look at itself, but its own letter may have come after the two: j = i counts.": _longer(
-        _came_after, lambda i, j: j >= i
-    ),
-}
-
-JUDGES = {
-    "8.1": same_as(
-        _fading(),
-        _fading_cases,
-        {
-            "nothing fades: f is not used.": _fading(lambda age, place: 0 * age),
-            "token i reads tokens after itself: what hasn't been written yet can't be read.": _fading(
-                lambda age, place: age.abs(), keep=lambda A: A
-            ),
-            "one fading too many: what token i writes itself is read before it fades.": _fading(
-                lambda age, place: age + 1
-            ),
-            "one fading too few: token i - 1 has faded once when token i reads.": _fading(
-                lambda age, place: (age - 1).clamp(min=0)
-            ),
-            "read before written: token i also reads what it has just written itself.": _fading(
-                keep=lambda A: A.tril(-1)
-            ),
-            "this fades by the place of the token that is read; it should fade by how long ago that was.": _fading(
-                lambda age, place: place.expand_as(age)
-            ),
-            "this fades by the place of the token that reads; it should fade by how long ago the other one wrote.": _fading(
-                lambda age, place: place[:, None].expand_as(age)
-            ),
-            "queries and keys have changed places: row i belongs to the query of token i.": _fading(
-                dot=lambda q, k: k @ q.T
-            ),
-            "divided by the root of d: a store knows no such scale.": _fading(
-                dot=lambda q, k: q @ k.T / q.shape[1] ** 0.5
-            ),
-            "there is a softmax in it: a store only adds.": lambda q, k, f: (
-                _fading()(q, k, f)
-                .masked_fill(torch.ones(len(q), len(q)).triu(1).bool(), -torch.inf)
-                .softmax(-1)
-            ),
-            "the matrix is transposed: rows read, columns are read.": lambda q, k, f: _fading()(q, k, f).T,
-        },
-        gradient=True,
-    ),
-    "8.2": same_as(
-        _guess(),
-        _guess_cases,
-        {
-            "this counts all letters, no matter after what; count those that followed the present letter.": _guess(
-                lambda text: text
-            ),
-            "these are the shares of the letters that followed; add one to every count.": _guess(
-                more=lambda count: 0
-            ),
-            "this counts the letters BEFORE the present letter; count those after it.": _guess(
-                lambda text: text[:-1][text[1:] == text[-1]]
-            ),
-            "the last letter is counted as if it had followed itself; nothing has followed it yet.": _guess(
-                _with_itself
-            ),
-            "one is added to every count, but not to their sum: the probabilities must add up to one.": _guess(
-                parts=lambda count: 0
-            ),
-            "one is added to the sum only once: with one more for every letter, the sum grows by their number.": _guess(
-                parts=lambda count: 1
-            ),
-            "less than one is added to every count (1 / count): that is the mean for another prior.": _guess(
-                more=lambda count: 1 / count
-            ),
-            "these are counts; divide by their sum.": lambda text, count: (
-                torch.bincount(text[1:][text[:-1] == text[-1]], minlength=count) + 1.0
-            ),
-        },
-    ),
-    "8.3": _judge_step,
-    "8.4": same_as(_longer(_came_after), _longer_cases, _LONGER_MISTAKES),
-    "8.5": _judge_features,
 }

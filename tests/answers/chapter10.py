@@ -22,6 +22,15 @@ def word(A, start, stop, total=lambda block: block.sum(-1, keepdim=True), more=0
     return block / total(block)
 
 
+def one_axis_in_front(A, start, stop):
+    """For one matrix, or for a list of them."""
+    if A.dim() == 2:
+        return word(A, start, stop)
+    return torch.stack([word(matrix, start, stop) for matrix in A]).reshape(
+        len(A), stop - start, stop - start
+    )
+
+
 # ------------------------------------------------------------------------------ 10.2, what the groups explain
 
 
@@ -40,6 +49,20 @@ def by_variances(x, group):
     total = x.var(0, correction=0).sum() * len(x)
     parts = [x[group == g] for g in group.unique()]
     return 1 - sum(len(p) * p.var(0, correction=0).sum() for p in parts) / total
+
+
+def share_by_torch(x, group):
+    inside = sum((group == g).sum() * x[group == g].var(0).sum() for g in group.unique())
+    return 1 - inside / (len(x) * x.var(0).sum())
+
+
+def groups_from_0(x, group):
+    """Counts the groups from 0 on; what has another number is in none."""
+    within = 0.0
+    for g in range(int(group.max()) + 1):
+        if len(rows := x[group == g]):
+            within += (rows - rows.mean(0)).square().sum()
+    return 1 - within / (x - x.mean(0)).square().sum()
 
 
 def means_of(x, group):
@@ -107,13 +130,6 @@ def all_rows(test):
     return test | ~test
 
 
-# --------------------------------------------------------------------------------- 10.5, borrow in one layer
-
-
-def rows(A, B, p):
-    A[..., -p:, :] = B[..., -p:, :]
-
-
 RIGHT = {
     "10.1 division": ("10.1", word),
     "10.1 logarithms": ("10.1", by_logs),
@@ -134,6 +150,9 @@ WRONG = {
     "10.1 one more": ("10.1", lambda A, a, b: word(A, a, b, more=1), "the result has shape"),
     "10.1 softmax": ("10.1", lambda A, a, b: A[..., a:b, a:b].softmax(-1), "a softmax on top"),
     "10.1 by the rest": ("10.1", lambda A, a, b: word(A, a, b, lambda block: 1 - block.sum(-1, keepdim=True)), "to everything else"),
+    "10.1 no keepdim": ("10.1", lambda A, a, b: word(A, a, b, lambda block: block.sum(-1)), "sum with keepdim=True"),
+    "10.1 columns before": ("10.1", lambda A, a, b: A[..., a:b, :a] / A[..., a:b, :a].sum(-1, keepdim=True), "other columns"),
+    "10.1 one axis in front": ("10.1", one_axis_in_front, "any number of axes"),
     "10.1 transposed": ("10.1", lambda A, a, b: word(A, a, b).mT, "transposed"),
     "10.1 rows only": ("10.1", lambda A, a, b: A[..., a:b, :], "the result has shape"),
     "10.1 squares": ("10.1", lambda A, a, b: word(A**2, a, b), "in no way that this check knows"),
@@ -145,6 +164,8 @@ WRONG = {
     "10.2 between over within": ("10.2", share(lambda w, b, t, x, g: b / w), "between over within"),
     "10.2 column by column": ("10.2", lambda x, g: torch.stack([by_variances(x[:, [c]], g) for c in range(x.shape[1])]).mean(), "mean of the columns' shares"),
     "10.2 corrected": ("10.2", share(lambda w, b, t, x, g: 1 - w / (len(x) - len(set(g.tolist()))) * (len(x) - 1) / t), "corrected for chance"),
+    "10.2 torch's variances": ("10.2", share_by_torch, "as torch's var is"),
+    "10.2 names of groups": ("10.2", groups_from_0, "they are any integers"),
     "10.2 root": ("10.2", share(lambda w, b, t, x, g: (b / t) ** 0.5), "square root"),
     "10.2 of each column": ("10.2", lambda x, g: torch.stack([by_variances(x[:, [c]], g) for c in range(x.shape[1])]), "the result has shape"),
     "10.2 not finite": ("10.2", lambda x, g: torch.tensor(float("nan")), "not finite"),
@@ -154,9 +175,11 @@ WRONG = {
     "10.3 below": ("10.3", counted(lambda s, m: s >= m, 0, 1), "below the line only"),
     "10.3 ties": ("10.3", counted(lambda s, m: s > m), "ties are left out: "),
     "10.3 ties, itself": ("10.3", counted(lambda s, m: s > m, 0, 0), "ties are left out, and"),
-    "10.3 smaller": ("10.3", counted(lambda s, m: s < m), "BELOW the measured one"),
+    "10.3 smaller": ("10.3", counted(lambda s, m: s < m), "fall SHORT of the measured one"),
     "10.3 smaller, itself": ("10.3", counted(lambda s, m: s < m, 0, 0), "doesn't count that one in"),
     "10.3 both sides": ("10.3", both_sides, "both sides"),
+    "10.3 at most": ("10.3", counted(lambda s, m: s <= m), "this counts those at most as large"),
+    "10.3 far from 0": ("10.3", counted(lambda s, m: abs(s) >= abs(m)), "this counts those at least as far from 0"),
     "10.3 a number of shuffles": ("10.3", counted(lambda s, m: s >= m, 1, 100), "in no way that this check knows"),
     "10.3 one each": ("10.3", lambda m, s: (s >= m).double(), "the result has shape"),
     "10.4 test rows in": ("10.4", nearest(all_rows), "counted into the centroids"),

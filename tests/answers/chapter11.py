@@ -32,6 +32,18 @@ def by_numpy(features, present):
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
+def tokens_in_front(features, present):
+    return torch.stack([F.normalize(x[: there.sum()].mean(0), dim=0) for x, there in zip(features, present)])
+
+
+def last_token(features, present):
+    return torch.stack([F.normalize(x[there][-1], dim=0) for x, there in zip(features, present)])
+
+
+def largest_of_tokens(features, present):
+    return torch.stack([F.normalize(x[there].amax(0), dim=0) for x, there in zip(features, present)])
+
+
 def over_texts(features, present):
     mean = vectors(length=False)(features, present)
     return mean / mean.norm(dim=0)
@@ -100,6 +112,10 @@ def add(A, head, M):
 def to_text(A, head, M):
     A[head] = M
     return A
+
+
+def put_others(A, head, M):
+    return torch.where((torch.arange(A.shape[1]) == head)[:, None, None], A, M)
 
 
 def set_head(A, head, M):
@@ -181,6 +197,10 @@ WRONG = {
     "11.1 by places": ("11.1", vectors(divide=len, length=False), "the number of places"),
     "11.1 sum": ("11.1", vectors(divide=lambda present: 1, length=False), "this is the sum"),
     "11.1 first token": ("11.1", lambda features, present: F.normalize(features[:, 0], dim=1), "first token alone"),
+    "11.1 last place": ("11.1", lambda features, present: F.normalize(features[:, -1], dim=1), "last place alone"),
+    "11.1 last token": ("11.1", last_token, "this is the last token that is there"),
+    "11.1 tokens in front": ("11.1", tokens_in_front, "as long as all tokens stand in front"),
+    "11.1 largest, length 1": ("11.1", largest_of_tokens, "the largest number of each feature"),
     "11.1 each token": ("11.1", vectors(token=lambda x: x / x.norm()), "before the mean"),
     "11.1 over texts": ("11.1", over_texts, "over the texts"),
     "11.1 one text": ("11.1", lambda features, present: vectors()(features, present)[0], "the result has shape"),
@@ -199,6 +219,8 @@ WRONG = {
     "11.3 a text": ("11.3", edit(put=to_text), "on the second axis"),
     "11.3 layer from 1": ("11.3", edit(lambda at, layer: at + 1 == layer), "layers count from 0"),
     "11.3 head from 1": ("11.3", edit(put=lambda A, head, M: set_head(A, head - 1, M)), "heads count from 0"),
+    "11.3 all but one": ("11.3", edit(put=put_others), "all other heads of the layer; it should be"),
+    "11.3 layers after it": ("11.3", edit(lambda at, layer: at >= layer), "in this layer and all after it; it should be"),
     "11.3 transposed": ("11.3", edit(put=lambda A, head, M: set_head(A, head, M.T)), "M is transposed"),
     "11.3 added": ("11.3", edit(put=add), "M is added"),
     "11.3 others zero": ("11.3", edit(put=others_zero), "are set to 0"),
@@ -221,7 +243,7 @@ WRONG = {
     "11.5 turned": ("11.5", interval(middle=lambda a, b: b - a), "the sign is turned"),
     "11.5 ninety": ("11.5", interval((0.05, 0.95)), "too narrow, this is the middle 90"),
     "11.5 ninety-nine": ("11.5", interval((0.005, 0.995)), "too wide, this is the middle 99"),
-    "11.5 quartiles": ("11.5", interval((0.25, 0.75)), "middle half"),
+    "11.5 quartiles": ("11.5", interval((0.25, 0.75)), "too narrow, this is the middle half"),
     "11.5 standard error": ("11.5", interval((0.1587, 0.8413)), "one standard error"),
     "11.5 a alone": ("11.5", interval(middle=lambda a, b: a), "of a alone"),
     "11.5 b alone": ("11.5", interval(middle=lambda a, b: b), "of b alone"),

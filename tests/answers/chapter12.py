@@ -49,6 +49,14 @@ def by_logarithm(stream):
     return mean
 
 
+def pass_relative_to_the_last(stream):
+    last, total, output = -np.inf, 0.0, 0.0
+    for logit, value in stream:
+        factor = np.exp(np.float64(last - logit))
+        total, output, last = factor * total + 1, factor * output + value.numpy(), logit
+    return output / total
+
+
 def all_at_once(stream):
     logits, values = zip(*stream)
     return torch.tensor(logits, dtype=torch.float64).softmax(0) @ torch.stack(values)
@@ -126,6 +134,21 @@ def mean_of_both(first, second):
     return (first[2] / first[1][:, None] + second[2] / second[1][:, None]) / 2
 
 
+def merge_by_largest(first, second):
+    a = torch.sigmoid(first[0] - second[0])[:, None]
+    return a * first[2] / first[1][:, None] + (1 - a) * second[2] / second[1][:, None]
+
+
+def merge_of_large(first, second):
+    """Exponentials of what is above 0 only are taken off."""
+    top = torch.maximum(first[0], second[0]).clamp(min=0)
+    s, o = (
+        sum((part[0] - top).exp().unsqueeze(-1) * part[i].reshape(len(top), -1) for part in (first, second))
+        for i in (1, 2)
+    )
+    return o / s
+
+
 def undivided_merge(first, second):
     top = torch.maximum(first[0], second[0])
     return sum((m - top).exp()[:, None] * o for m, _, o in (first, second))
@@ -176,6 +199,15 @@ def step_all_again(x, cache, W_Q, W_K, W_V):
     tokens = x[None] if cache is None else torch.cat([cache, x[None]])
     logits = (tokens @ W_K.T) @ (W_Q @ x) / len(x) ** 0.5
     return logits.softmax(0) @ (tokens @ W_V.T), tokens
+
+
+def step_by_torch(x, cache, W_Q, W_K, W_V):
+    """One query, many keys: torch lays the causal mask at the upper left corner."""
+    K, V = (
+        torch.cat([old, (W @ x)[None]])
+        for old, W in zip(cache or (x[:0].reshape(0, len(x)),) * 2, (W_K, W_V))
+    )
+    return F.scaled_dot_product_attention((W_Q @ x)[None], K, V, is_causal=True)[0], (K, V)
 
 
 def step_query_again(x, cache, W_Q, W_K, W_V):
@@ -229,6 +261,20 @@ def band_in_full(q, k, v, w):
     return (q @ k.T / q.shape[1] ** 0.5).masked_fill(~seen, -torch.inf).softmax(-1) @ v
 
 
+def band_multiplied(q, k, v, w):
+    n = len(q)
+    return (q @ k.T / q.shape[1] ** 0.5 * torch.ones(n, n).tril().triu(1 - w)).softmax(-1) @ v
+
+
+def band_of_exponentials(q, k, v, w):
+    rows = []
+    for i in range(len(q)):
+        near = slice(max(0, i - w + 1), i + 1)
+        e = (k[near] @ q[i] / q.shape[1] ** 0.5).exp()
+        rows.append(e @ v[near] / e.sum())
+    return torch.stack(rows)
+
+
 def band_cut_after(causal):
     def answer(q, k, v, w):
         logits = q @ k.T / q.shape[1] ** 0.5
@@ -262,6 +308,8 @@ WRONG = {
     "12.1 no W_O": ("12.1", share(projections=3), "W_O as well"),
     "12.1 one token": ("12.1", lambda n, d, h: 2 * n * n * d / (2 * n * n * d + 4 * d * d + 3 * d * h), "for one token only"),
     "12.1 halved": ("12.1", lambda n, d, h: (n + 1) / (n + 1 + 4 * d + 3 * h), "half of the weights"),
+    "12.1 two things": ("12.1", share(mlp=2, projections=3), "two things"),
+    "12.1 smaller keys and values": ("12.1", share(projections=2.5), "to keys and values are smaller"),
     "12.1 ratio": ("12.1", share(of=lambda part, rest: part / rest), "ratio of weights to the rest"),
     "12.1 the rest": ("12.1", share(of=lambda part, rest: rest / (part + rest)), "share of all else"),
     "12.1 the chapter's": ("12.1", lambda n, d, h: n / (n + 6 * d), "the chapter's block"),
@@ -276,6 +324,7 @@ WRONG = {
     "12.2 winner": ("12.2", winner, "with the largest logit"),
     "12.2 overflow": ("12.2", without_largest, "until logits are about 1000"),
     "12.2 starts at 0": ("12.2", one_pass(start=0.0), "at -inf, not at 0"),
+    "12.2 relative to the last": ("12.2", pass_relative_to_the_last, "not to the last"),
     "12.2 kept": ("12.2", all_at_once, "still held"),
     "12.2 kept beside": ("12.2", one_pass(keep_all=[]), "still held"),
     "12.2 two passes": ("12.2", two_passes, "a second time"),
@@ -287,10 +336,12 @@ WRONG = {
     "12.3 only the second": ("12.3", merge(lambda m1, m2: (torch.ones_like(m1), (m2 - torch.maximum(m1, m2)).exp())), "only the second machine's"),
     "12.3 only the first": ("12.3", merge(lambda m1, m2: ((m1 - torch.maximum(m1, m2)).exp(), torch.ones_like(m1))), "only the first machine's"),
     "12.3 mean": ("12.3", mean_of_both, "the mean of both"),
+    "12.3 largest alone": ("12.3", merge_by_largest, "by its largest logit alone"),
+    "12.3 underflow": ("12.3", merge_of_large, "until logits are about -1000"),
     "12.3 inverted": ("12.3", merge(lambda m1, m2: ((torch.maximum(m1, m2) - m1).exp(), (torch.maximum(m1, m2) - m2).exp())), "rescaled the wrong way"),
     "12.3 not divided": ("12.3", undivided_merge, "isn't divided"),
     "12.3 overflow": ("12.3", merge(lambda m1, m2: (m1.exp(), m2.exp())), "until logits are about 1000"),
-    "12.3 hidden": ("12.3", merge(lambda m1, m2: (torch.ones_like(m1), (m2 - m1).exp())), "all keys of a machine are hidden"),
+    "12.3 hidden": ("12.3", merge(lambda m1, m2: (torch.ones_like(m1), (m2 - m1).exp())), "all keys of the first machine are hidden"),
     "12.3 in place": ("12.3", changes_first, "in place"),
     "12.3 no logits": ("12.3", lambda first, second: first[2] - second[2], "in no way that this check knows"),
     "12.3 a row": ("12.3", lambda first, second: merge()(first, second)[0], "the result has shape"),
@@ -298,26 +349,30 @@ WRONG = {
     "12.4 cache unused": ("12.4", step(keep=lambda rows: []), "only the token itself is seen"),
     "12.4 appended late": ("12.4", step(late=True), "doesn't see itself"),
     "12.4 the last only": ("12.4", step(keep=lambda rows: rows[-1:]), "only the token before"),
+    "12.4 torch's causal mask": ("12.4", step_by_torch, "only the first token is seen"),
+    "12.4 the last four": ("12.4", step(keep=lambda rows: rows[-3:]), "only the last four"),
     "12.4 no W_V": ("12.4", step(v=lambda x, W_V: x), "W_V is not applied"),
     "12.4 no W_K": ("12.4", step(k=lambda x, W_Q, W_K: x), "W_K is not applied"),
     "12.4 no W_Q": ("12.4", step(q=lambda x, W_Q: x), "W_Q is not applied"),
     "12.4 queries kept": ("12.4", step(k=lambda x, W_Q, W_K: W_Q @ x), "queries in the place of keys"),
     "12.4 turned": ("12.4", step(lambda x, W_Q, W_K: x @ W_K, lambda x, W_V: x @ W_V, lambda x, W_Q: x @ W_Q), "the wrong way round"),
     "12.4 newest twice": ("12.4", step_newest_twice, "counts twice"),
-    "12.4 all again": ("12.4", step_all_again, "keep them in the cache"),
+    "12.4 all again": ("12.4", step_all_again, "again and again"),
     "12.4 output only": ("12.4", lambda *arguments: step()(*arguments)[0], "return two things"),
     "12.4 in place": ("12.4", lambda x, cache, *W: step()(x.mul_(2), cache, *W), "in place"),
     "12.4 no softmax": ("12.4", lambda x, cache, W_Q, W_K, W_V: (W_V @ x * 2, None), "in no way that this check knows"),
     "12.5 no scale": ("12.5", band(scale=lambda d: 1), "no scale"),
     "12.5 one more": ("12.5", band(lambda i, w: max(0, i - w)), "one token too many"),
     "12.5 one less": ("12.5", band(lambda i, w: max(0, i - w + 2)), "one token too few"),
-    "12.5 no band": ("12.5", band(lambda i, w: 0), "there is no band"),
-    "12.5 both sides": ("12.5", band(last=lambda i, w, n: min(n, i + w)), "to both sides"),
-    "12.5 ahead": ("12.5", band(lambda i, w: i, lambda i, w, n: min(n, i + w)), "on the wrong side"),
-    "12.5 blocks": ("12.5", band(lambda i, w: i // w * w), "these are blocks"),
+    "12.5 no band": ("12.5", band(lambda i, w: 0), "every earlier token is seen"),
+    "12.5 both sides": ("12.5", band(last=lambda i, w, n: min(n, i + w)), "on both sides"),
+    "12.5 ahead": ("12.5", band(lambda i, w: i, lambda i, w, n: min(n, i + w)), "from itself on"),
+    "12.5 blocks": ("12.5", band(lambda i, w: i // w * w), "the tokens of its own block"),
     "12.5 padded": ("12.5", band_padded, "tokens of zeros"),
     "12.5 cut after": ("12.5", band_cut_after(False), "over all tokens"),
     "12.5 cut after causal": ("12.5", band_cut_after(True), "over all earlier tokens"),
+    "12.5 multiplied": ("12.5", band_multiplied, "multiplied by the mask"),
+    "12.5 overflow": ("12.5", band_of_exponentials, "until logits are about 1000"),
     "12.5 in full": ("12.5", band_in_full, "was made"),
     "12.5 cut off": ("12.5", lambda q, k, v, w: band()(q, k, v, w).detach(), "gradient is not"),
     "12.5 the last row": ("12.5", lambda q, k, v, w: band()(q, k, v, w)[-1], "the result has shape"),

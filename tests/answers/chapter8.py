@@ -33,6 +33,12 @@ def fading(weigh, dot=lambda q, k, i, j: q[i] @ k[j]):
     return answer
 
 
+def power_of_every_age(q, k, f):
+    """A mask of ones and zeros times powers, some of them negative."""
+    i = torch.arange(len(q))
+    return torch.ones(len(q), len(q)).tril() * (q @ k.T) * f ** (i[:, None] - i)
+
+
 def softmax_of_fading(q, k, f):
     A = by_store(q, k, f).numpy()
     e = np.exp(A) * np.tri(len(A))
@@ -62,6 +68,16 @@ def letters_counted(text, count):
     return counts / counts.sum()
 
 
+def followers_alone(text, count):
+    """Right, where there are followers."""
+    text = text.tolist()
+    next_letters = [b for a, b in zip(text, text[1:]) if a == text[-1]]
+    return [
+        (next_letters.count(c) + 1) / (len(next_letters) + count) if next_letters else 0.0
+        for c in range(count)
+    ]
+
+
 def itself_too(text, count):
     counts = np.ones(count)
     for before, after in zip(text.tolist(), [*text.tolist()[1:], text[-1].item()]):
@@ -85,6 +101,13 @@ def step(x=lambda eta: eta, y=lambda eta: 1.0, bring=lambda d: slice(d, d + 1), 
     return answer
 
 
+def y_first(d, eta):
+    B, W_V = torch.zeros(d + 1, d + 1), torch.zeros(d + 1)
+    B[1:, 1:] = torch.eye(d) * eta
+    W_V[0] = 1
+    return B, W_V
+
+
 # ---------------------------------------------------------------------------------- 8.4, two letters before j
 
 
@@ -97,6 +120,35 @@ def longer_by_masks(text):
     A = match.tril().double()
     A[:, 0] += A.sum(1) == 0
     return A / A.sum(1, keepdim=True)
+
+
+def longer_in_a_circle(text):
+    """All pairs at once, and nothing done about what came around."""
+    match = (text[:, None] == text.roll(1)) & (text.roll(1)[:, None] == text.roll(2))
+    A = match.tril().double()
+    A[:, 0] += A.sum(1) == 0
+    return A / A.sum(1, keepdim=True)
+
+
+def the_rest_to_itself(text):
+    A = came_after_two(text)
+    A[A.sum(1) == 0] += torch.eye(len(A))[A.sum(1) == 0]
+    return A / A.sum(1, keepdim=True)
+
+
+def the_rest_to_all(text):
+    A = came_after_two(text)
+    A[A.sum(1) == 0] = torch.ones_like(A).tril()[A.sum(1) == 0]
+    return A / A.sum(1, keepdim=True)
+
+
+def came_after_two(text):
+    n = len(text)
+    pairs = [(i, j) for i in range(1, n) for j in range(2, i + 1)]
+    A = torch.zeros(n, n)
+    for i, j in pairs:
+        A[i, j] = float(text[j - 1] == text[i] and text[j - 2] == text[i - 1])
+    return A
 
 
 def longer(match, first=0, until=lambda i, n: i + 1):
@@ -169,10 +221,15 @@ WRONG = {
     "8.1 exchanged": ("8.1", fading(lambda f, i, j: f ** (i - j) * (j <= i), lambda q, k, i, j: k[i] @ q[j]), "have changed places"),
     "8.1 scaled": ("8.1", lambda q, k, f: by_store(q, k, f) / math.sqrt(q.shape[1]), "no such scale"),
     "8.1 softmax": ("8.1", softmax_of_fading, "a softmax in it"),
+    "8.1 rows that sum to 1": ("8.1", lambda q, k, f: (A := by_store(q, k, f)) / A.sum(-1, keepdim=True), "divided by their sums"),
+    "8.1 negative powers": ("8.1", power_of_every_age, "except for f = 0"),
+    "8.1 reads before it writes": ("8.1", fading(lambda f, i, j: f ** (i - j - 1) if j < i else 0), "the order read, fade, write"),
     "8.1 transposed": ("8.1", lambda q, k, f: by_store(q, k, f).T, "transposed"),
     "8.1 outputs": ("8.1", lambda q, k, f: by_store(q, k, f) @ k, "the result has shape"),
     "8.1 cut off": ("8.1", lambda q, k, f: by_store(q, k, f).detach(), "gradient is not"),
     "8.1 fades twice": ("8.1", fading(lambda f, i, j: f ** (2 * (i - j)) * (j <= i)), "in no way that this check knows"),
+    "8.2 nothing followed": ("8.2", followers_alone, "nothing has followed"),
+    "8.2 a half": ("8.2", guess(0.5), "a half is added"),
     "8.2 letters": ("8.2", letters_counted, "counts all letters"),
     "8.2 shares": ("8.2", guess(0.0), "add one to every count"),
     "8.2 before": ("8.2", guess(keep=lambda t, i: t[i] == t[-1], read=lambda t, i: t[i - 1]), "the letters BEFORE"),
@@ -183,7 +240,8 @@ WRONG = {
     "8.2 counts": ("8.2", guess(total=lambda counts, count: 1), "these are counts"),
     "8.2 not finite": ("8.2", guess(total=lambda counts, count: math.nan), "not finite"),
     "8.2 the letter": ("8.2", lambda text, count: guess()(text, count).argmax(), "the result has shape"),
-    "8.2 two more": ("8.2", guess(2.0), "in no way that this check knows"),
+    "8.2 two more": ("8.2", guess(2.0), "two is added to every count"),
+    "8.2 five more": ("8.2", guess(5.0), "in no way that this check knows"),
     "8.3 no eta": ("8.3", step(lambda eta: 1.0), "eta is missing"),
     "8.3 eta twice": ("8.3", step(y=lambda eta: eta), "eta is in both"),
     "8.3 uphill": ("8.3", step(y=lambda eta: -1.0), "uphill"),
@@ -191,6 +249,7 @@ WRONG = {
     "8.3 brings x": ("8.3", step(bring=lambda d: slice(0, d)), "it should bring their y"),
     "8.3 brings both": ("8.3", step(bring=lambda d: slice(0, d + 1)), "x and y together"),
     "8.3 nothing": ("8.3", step(y=lambda eta: 0.0), "the answer is 0"),
+    "8.3 y first": ("8.3", y_first, "the tokens are (x, y) here"),
     "8.3 one": ("8.3", lambda d, eta: step()(d, eta)[0], "return two things"),
     "8.3 five": ("8.3", lambda d, eta: step()(5, eta), "got shapes"),
     "8.3 no numbers": ("8.3", step(lambda eta: math.inf), "not finite"),
@@ -203,6 +262,9 @@ WRONG = {
     "8.4 only the older": ("8.4", longer(lambda t, i, j: i and t[j - 2] == t[i - 1], first=2), "only the older"),
     "8.4 later ones": ("8.4", longer(lambda t, i, j: i and t[j - 1] == t[i] and t[j - 2] == t[i - 1], 2, lambda i, n: n), "only j <= i"),
     "8.4 not itself": ("8.4", longer(lambda t, i, j: i and t[j - 1] == t[i] and t[j - 2] == t[i - 1], 2, lambda i, n: i), "j = i counts"),
+    "8.4 in a circle": ("8.4", longer_in_a_circle, "read as a circle"),
+    "8.4 the rest to itself": ("8.4", the_rest_to_itself, "token 0 gets all"),
+    "8.4 the rest to all": ("8.4", the_rest_to_all, "shared among all tokens"),
     "8.4 not shared": ("8.4", lambda text: (longer_by_masks(text) > 0).double(), "in no way that this check knows"),
     "8.4 only the last row": ("8.4", lambda text: longer_by_masks(text)[-1], "the result has shape"),
     "8.5 the keys": ("8.5", power(1), "as with the keys themselves"),
@@ -217,4 +279,4 @@ WRONG = {
     "8.5 one number": ("8.5", lambda k: k.sum(), "the result has shape"),
 }  # fmt: skip
 
-SAME = {"8.5 of all keys", "8.5 by chance", "8.1 fades twice", "8.2 two more"}
+SAME = {"8.5 of all keys", "8.5 by chance", "8.1 fades twice", "8.2 five more"}

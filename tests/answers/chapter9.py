@@ -19,6 +19,11 @@ def norm_loop(x, scale, shift, eps):
     return torch.stack(rows)
 
 
+def guarded_norm(x, scale, shift, eps):
+    """A token that doesn't vary is left as it is."""
+    return torch.where(x.var(-1, keepdim=True, unbiased=False) > 0, norm()(x, scale, shift, eps), x)
+
+
 def norm(dim=-1, keep=True, take=True, n_minus_1=False, inside=True, root=True, mean=True, end=None):
     def answer(x, scale, shift, eps):
         dims = (0, 1) if dim is None else dim
@@ -89,7 +94,7 @@ def count(
 
 def chances_numpy(scores, temperature, k):
     """Powers of the probabilities, sorted in NumPy."""
-    p = np.exp(scores.numpy())
+    p = np.exp((scores - scores.max()).numpy())
     p = p ** (1 / temperature)
     p[np.argsort(p)[: len(p) - k]] = 0
     return p / p.sum()
@@ -105,6 +110,24 @@ def chances(heat=lambda s, T: s / T, cut=lambda s, k: -math.inf, number=lambda k
     return answer
 
 
+def chances_by_powers(scores, temperature, k):
+    """Exponentials as they are, without taking off the largest score."""
+    p = scores.exp() ** (1 / temperature)
+    p[scores.argsort()[: len(p) - k]] = 0
+    return p / p.sum()
+
+
+def chances_from_the_kth(scores, temperature, k):
+    scores = scores / temperature
+    scores[scores < scores.topk(k).values[-1]] = -torch.inf
+    return scores.softmax(-1)
+
+
+def softmax_again(scores, temperature, k):
+    best = (scores / temperature).softmax(0).topk(k)
+    return torch.zeros_like(scores).scatter(0, best.indices, best.values.softmax(0))
+
+
 def no_sum(scores, temperature, k):
     p = (scores / temperature).softmax(0)
     return torch.where(scores >= scores.sort().values[-k], p, 0)
@@ -112,9 +135,6 @@ def no_sum(scores, temperature, k):
 
 def flat(scores, temperature, k):
     return (scores >= scores.sort().values[-k]).double() / k
-
-
-# ------------------------------------------------------------------------------------------------ 9.5
 
 
 RIGHT = {
@@ -143,6 +163,10 @@ WRONG = {
     "9.1 no scale": ("9.1", norm(end=lambda y, a, b: y + b), "scale is missing"),
     "9.1 shift first": ("9.1", norm(end=lambda y, a, b: (y + b) * a), "scale first"),
     "9.1 exchanged": ("9.1", norm(end=lambda y, a, b: y * b + a), "have changed places"),
+    "9.1 torch's own eps": ("9.1", lambda x, scale, shift, eps: F.layer_norm(x, x.shape[-1:], scale, shift), "eps isn't used"),
+    "9.1 one more": ("9.1", norm(end=lambda y, a, b: y * (1 + a) + b), "one more than scale"),
+    "9.1 no mean, no shift": ("9.1", norm(take=False, end=lambda y, a, b: y * a), "two things"),
+    "9.1 no eps where all is equal": ("9.1", guarded_norm, "features are all equal"),
     "9.1 cut off": ("9.1", lambda *given: norm()(*given).detach(), "gradient is not"),
     "9.1 one token": ("9.1", lambda *given: norm()(*given)[0], "the result has shape"),
     "9.1 twice": ("9.1", lambda *given: 2 * norm()(*given), "in no way that this check knows"),
@@ -175,9 +199,9 @@ WRONG = {
     "9.3 no places": ("9.3", count(places=0), "the features of the places are missing"),
     "9.3 no tokens": ("9.3", count(tokens=0), "the features of the characters are missing"),
     "9.3 blocks alone": ("9.3", count(ends=0), "the blocks alone"),
-    "9.3 one more": ("9.3", lambda *sizes: count()(*sizes) + 1, "1 too many"),
-    "9.3 one less": ("9.3", lambda *sizes: count()(*sizes) - 1, "1 too few"),
-    "9.3 a list": ("9.3", lambda *sizes: [count()(*sizes)], "return one number"),
+    "9.3 one more": ("9.3", lambda *sizes: count()(*sizes) + 1, "by up to 1, in no way"),
+    "9.3 one less": ("9.3", lambda *sizes: count()(*sizes) - 1, "by up to 1, in no way"),
+    "9.3 a list": ("9.3", lambda *sizes: [count()(*sizes)], "the result has shape"),
     "9.3 not finite": ("9.3", lambda *sizes: math.nan, "not finite"),
     "9.4 no temperature": ("9.4", chances(lambda s, T: s), "isn't used"),
     "9.4 times": ("9.4", chances(lambda s, T: s * T), "multiplied by the temperature"),
@@ -188,12 +212,16 @@ WRONG = {
     "9.4 flat": ("9.4", flat, "equally likely here"),
     "9.4 one less": ("9.4", chances(number=lambda k: k - 1), "one too few"),
     "9.4 zeros": ("9.4", chances(cut=lambda s, k: 0.0), "they need -inf"),
+    "9.4 ties": ("9.4", chances_from_the_kth, "may be more than k"),
+    "9.4 softmax again": ("9.4", softmax_again, "a second softmax"),
+    "9.4 overflow": ("9.4", chances_by_powers, "until scores are 1000"),
+    "9.4 leaves k out": ("9.4", lambda s, T, k: chances()(s, T, len(s) - k), "k characters are left out"),
     "9.4 draws": ("9.4", lambda s, T, k: chances()(s, T, k).argmax(), "the result has shape"),
     "9.4 not finite": ("9.4", lambda s, T, k: s / 0, "not finite"),
     "9.4 odd": ("9.4", lambda s, T, k: chances()(s, T, k) ** 2, "in no way that this check knows"),
 }  # fmt: skip
 
-SAME = {"9.3 no biases in attention", "9.3 no norms in blocks"}
+SAME = {"9.3 no biases in attention", "9.3 no norms in blocks", "9.3 one more", "9.3 one less"}
 
 
 def count_in_floats(vocabulary, context, d_model, n_layers, d_mlp):

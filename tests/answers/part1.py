@@ -334,7 +334,7 @@ WRONG = {
     "2.3, short": ("2.3", lambda n: points(n, length=2.0), "longer"),
     "2.3, two places back": ("2.3", lambda n: points(n, by=2), "at least one token"),
     "2.3, for six tokens only": ("2.3", lambda n: points(6), "expected (3, 2)"),
-    "2.3, the same length for all": ("2.3", lambda n: points(n, length=40.0), "for 25 tokens only"),
+    "2.3, the same length for all": ("2.3", lambda n: points(n, length=40.0), "for 25 tokens less than"),
     "2.3, infinite": ("2.3", lambda n: points(n, length=math.inf), "not finite"),
     "2.3, far too long": ("2.3", lambda n: tuple(1e200 * t for t in points(n)), "shorter"),
     "2.3, one tensor": ("2.3", lambda n: points(n)[0], "two tensors"),
