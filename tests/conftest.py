@@ -1,7 +1,6 @@
 """What the tests share: the places of the book, its notebooks as data, a browser, and a count of what is done."""
 
 import os
-import shutil
 import sys
 import threading
 import time
@@ -12,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))  # the tests know the book as its tools do
 
+import pdf  # noqa: E402
 from notebooks import load, notebooks  # noqa: E402
 
 CHAPTERS = notebooks()
@@ -100,14 +100,10 @@ def browser():
     """Chromium or Chrome, without a window."""
     from playwright.sync_api import sync_playwright  # here, so that the unit tests need not load it
 
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    program = next(filter(None, map(shutil.which, names)), None)
-    if not program:
-        pytest.skip(f"no browser: none of {', '.join(names)} is installed")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-                 "--disable-component-update", "--disable-sync"]  # fmt: skip
+    if not pdf.program():
+        pytest.skip(f"no browser: none of {', '.join(pdf.PROGRAMS)} is installed")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+        browser = playwright.chromium.launch(executable_path=pdf.program(), args=pdf.ARGUMENTS)
         yield browser
         browser.close()
 

@@ -1,0 +1,210 @@
+"""The book on paper: each page as Chromium prints it, and the whole of it as one file, both read back."""
+
+import ctypes
+import itertools
+import os
+import re
+
+import pdf
+import pypdfium2
+import pypdfium2.raw as pdfium
+import pytest
+from bs4 import BeautifulSoup
+from conftest import SITE
+from notebooks import pages
+
+PAGES = pages()
+FOOT = 50  # points: below it is the number of the page
+WIDTH = 642  # pixels, of what A4 leaves between the margins of the style sheet
+
+
+def squeeze(text: str) -> str:
+    """Without white space and icons, since lines may be broken anywhere; a hyphen at the end of a line is a hyphen."""
+    return re.sub(r"[\s\ue000-\uf8ff]+", "", text.replace("\x02", "-").replace("\ufffe", "-"))
+
+
+class Sheet:
+    """A page of paper: its text, the last line of it, its number, and what is said of its pictures."""
+
+    def __init__(self, page):
+        text, (width, height) = page.get_textpage(), page.get_size()
+        self.text = squeeze(text.get_text_bounded(left=0, bottom=FOOT, right=width, top=height))
+        self.number = text.get_text_bounded(left=0, bottom=0, right=width, top=FOOT).strip()
+        lines = [text.get_rect(i) for i in range(text.count_rects())]
+        bottom, top = min(((line[1], line[3]) for line in lines if line[1] > FOOT), default=(0, 0))
+        self.last = squeeze(text.get_text_bounded(left=0, bottom=bottom, right=width, top=top))
+        self.pictures = []
+        tree = pdfium.FPDF_StructTree_GetForPage(page)
+        for i in range(pdfium.FPDF_StructTree_CountChildren(tree)):
+            self.look(pdfium.FPDF_StructTree_GetChildAtIndex(tree, i))
+        pdfium.FPDF_StructTree_Close(tree)
+
+    def look(self, element):
+        length = pdfium.FPDF_StructElement_GetAltText(element, None, 0)
+        if length > 2:
+            said = ctypes.create_string_buffer(length)
+            pdfium.FPDF_StructElement_GetAltText(element, said, length)
+            self.pictures.append(squeeze(said.raw.decode("utf-16-le").rstrip("\0")))
+        for i in range(pdfium.FPDF_StructElement_CountChildren(element)):
+            if child := pdfium.FPDF_StructElement_GetChildAtIndex(element, i):
+                self.look(child)
+
+
+def sheets(file) -> list[Sheet]:
+    with pypdfium2.PdfDocument(file) as document:
+        return [Sheet(page) for page in document]
+
+
+def holds(paper: list[Sheet], text: str) -> bool:
+    """Whether a text is on paper in one piece, or in two, of which one ends a sheet and the other begins the next."""
+    return any(text in sheet.text for sheet in paper) or any(
+        text[:cut] in before.text and text[cut:] in after.text
+        for before, after in itertools.pairwise(paper)
+        for cut in range(1, len(text))
+    )
+
+
+def faults(soup: BeautifulSoup, paper: list[Sheet]) -> list[str]:
+    """What is missing on paper of a page, and what is torn."""
+    article, found = soup.select_one("article.bd-article"), []
+    figures = [
+        (squeeze(image["alt"]), squeeze(image.find_parent("figure").figcaption.get_text()))
+        for image in article.select(".dynattn-figure .dynattn-light, dynattn-live > img")
+    ]
+    for alt, caption in figures:
+        if not any(alt in sheet.pictures and caption in sheet.text for sheet in paper):
+            found.append(f"no picture with its caption: {caption}")
+    for tag in article.select("dynattn-live, .math, .headerlink, .expanded, script, style"):
+        tag.replace_with("\0")
+    texts = [line for code in article.select("pre") for line in code.get_text().splitlines()]
+    blocks = "p, li, dt, dd, td, th, figcaption, summary, h1, h2, h3, h4"
+    texts += [
+        part
+        for tag in article.select(blocks)
+        if not tag.select(blocks)
+        for part in tag.get_text().split("\0")
+    ]
+    found += [f"not on paper: {text}" for text in texts if not holds(paper, squeeze(text))]
+    labels = {squeeze(tag.get_text()) for tag in article.select("h1, h2, h3, h4, summary, dt")}
+    found += [f"the last on its sheet: {sheet.last}" for sheet in paper if sheet.last in labels]
+    return found
+
+
+# Chromium makes a page smaller that is too wide, and cuts off what is still too wide then.
+WIDE = """() => [...document.querySelectorAll("article *:not(mjx-assistive-mml, mjx-assistive-mml *, mjx-ext)")].filter((node) => {
+    const {display, overflowX} = getComputedStyle(node);
+    const cut = overflowX != "visible" && node.scrollWidth > node.clientWidth + 1 && !node.matches(".math");
+    return display != "inline" && (cut || node.getBoundingClientRect().right > innerWidth + 1);
+}).map((node) => `too wide: ${node.outerHTML.slice(0, 120)}`)"""
+
+
+def on_paper(browser, page: str, more: str = "", change: str = "") -> list[str]:
+    """Print a page as a reader does and look for faults; ``more`` is put at the end of its article before."""
+    soup = BeautifulSoup((SITE / f"{page}.html").read_text(encoding="utf-8"), "html.parser")
+    soup.select_one("article.bd-article").append(BeautifulSoup(more, "html.parser"))
+    tab = browser.new_page()
+    tab.goto((SITE / f"{page}.html").as_uri())
+    tab.evaluate("() => window.MathJax?.startup?.promise")
+    tab.locator("article.bd-article").evaluate(
+        "(article, html) => article.insertAdjacentHTML('beforeend', html)", more
+    )
+    tab.evaluate(change)
+    tab.emulate_media(media="print")
+    tab.set_viewport_size({"width": WIDTH, "height": 900})
+    wide = tab.evaluate(WIDE)
+    tab.emulate_media(media="null")
+    printed = tab.pdf(**pdf.PAPER)
+    tab.close()
+    return wide + faults(soup, sheets(printed))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_on_paper(browser, built, page):
+    """Nothing is cut, nothing is missing, folded or not, no heading stands alone, and figures keep their captions."""
+    assert on_paper(browser, page) == []
+
+
+FAULTS = {
+    "a table wider than paper": ("<table style='width: 1000px'><tr><td>wide</td></tr></table>", "too wide"),
+    "a line of code that is cut": (
+        f"<div class=highlight><pre style='overflow: hidden !important; white-space: pre'>{'long ' * 40}</pre></div>",
+        "too wide",
+    ),
+    "a fold that stays closed": (
+        "<details><summary>See</summary><p style='display: none'>what is folded</p></details>",
+        "not on paper: what is folded",
+    ),
+    "code that is not printed": ("<pre hidden>y = A @ x</pre>", "not on paper: y = A @ x"),
+    "a heading without its text": (
+        "<h2 style='break-after: page'>Alone on its sheet</h2><p>text</p>",
+        "the last on its sheet",
+    ),
+    "a label without its code": (
+        "<details><summary style='break-after: page'>The code</summary><p>code</p></details>",
+        "the last on its sheet",
+    ),
+    "a figure torn from its caption": (
+        "<figure class=dynattn-figure style='break-inside: auto'><img class=dynattn-light alt='one 1' width=9 height=9 "
+        "src='../_static/favicon.svg'><figcaption style='break-before: page'>Caption</figcaption></figure>",
+        "no picture with its caption: Caption",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("more, said", FAULTS.values(), ids=FAULTS)
+def test_what_is_wrong_on_paper_is_found(browser, built, more, said):
+    found = on_paper(browser, "book/about", more)
+    assert any(fault.startswith(said) for fault in found), found
+
+
+def test_a_live_figure_without_its_picture_is_found(browser, built):
+    change = "document.querySelectorAll('.book-still').forEach((still) => still.remove())"
+    style = "document.head.insertAdjacentHTML('beforeend', '<style>dynattn-live { display: none }</style>')"
+    (found,) = on_paper(browser, "index", change=f"() => {{ {change}; {style} }}")
+    assert found.startswith("no picture with its caption")
+
+
+def links(document):
+    """Of each link in a file the page to which it leads, counted from 0, or its address."""
+    for page in document:
+        start, link = ctypes.c_int(0), pdfium.FPDF_LINK()
+        while pdfium.FPDFLink_Enumerate(page, start, link):
+            if place := pdfium.FPDFLink_GetDest(document, link):
+                yield pdfium.FPDFDest_GetDestPageIndex(document, place)
+            else:
+                address, action = ctypes.create_string_buffer(500), pdfium.FPDFLink_GetAction(link)
+                pdfium.FPDFAction_GetURIPath(document, action, address, len(address))
+                yield address.value.decode()
+
+
+def test_the_book_in_one_file(browser, built, tmp_path):
+    """A chapter, its deeper notebook and two pages around them; all pages with the environment variable THOROUGH."""
+    chosen = PAGES if os.environ.get("THOROUGH") else [PAGES[0], *PAGES[3:5], PAGES[-1]]
+    pdf.write(browser, tmp_path / "book.pdf", chosen)
+    paper = sheets(tmp_path / "book.pdf")
+    soups = {
+        name: BeautifulSoup((SITE / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
+        for name in chosen
+    }
+    expected = []
+    for name, level, part in pdf.contents():
+        if name in chosen:
+            expected += [(0, squeeze(part))] if part else []
+            headings = soups[name].select("article :is(h1, h2, h3, h4)")
+            texts = [squeeze(tag.get_text().removesuffix("#")) for tag in headings]
+            expected += [
+                (level + int(tag.name[1]) - 2, text) for tag, text in zip(headings, texts, strict=True)
+            ]
+    with pypdfium2.PdfDocument(tmp_path / "book.pdf") as document:
+        outline = [(entry.level, squeeze(entry.get_title())) for entry in document.get_toc()]
+        starts = [entry.get_dest().get_index() for entry in document.get_toc()]
+        title, led = document.get_metadata_value("Title"), list(links(document))
+    assert outline == expected
+    assert starts == sorted(starts)
+    assert squeeze(title) in paper[0].text
+    assert [sheet.number for sheet in paper] == ["", *map(str, range(2, len(paper) + 1))]
+    assert any(isinstance(target, int) for target in led)
+    assert [target for target in led if not isinstance(target, int) and not re.match("https?:", target)] == []
+    assert -1 not in led
+    for name, soup in soups.items():
+        assert faults(soup, paper) == [], name
