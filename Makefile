@@ -13,10 +13,11 @@ bin := .venv/bin
 code := dynattn tests tools
 
 .NOTPARALLEL:
-.PHONY: help env book test serve lint format repo release claims bench clean
+.PHONY: help env book pdf test serve lint format repo release claims bench clean
 
 help:
 	@echo "make book               build the book into _build/html, running every notebook that has changed"
+	@echo "make pdf                print the built book into one file, _build/book.pdf (needs Chromium or Chrome)"
 	@echo "make test               everything: lint, the book, all tests"
 	@echo "make serve              show the built book at http://localhost:$(PORT)"
 	@echo "make lint               check the form of code and notebooks (make format mends the code's)"
@@ -38,6 +39,10 @@ book: env
 	@$(bin)/python tools/claims.py
 	@$(bin)/python tools/pages.py
 	@echo "The book is built: open file://$(CURDIR)/_build/html/index.html"
+
+pdf: book
+	@$(bin)/python tools/pdf.py
+	@echo "The book is printed: open file://$(CURDIR)/_build/book.pdf"
 
 lint: env
 	@echo "check the form of the code"
