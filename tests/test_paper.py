@@ -31,7 +31,7 @@ class Sheet:
     def __init__(self, page):
         text, (width, height) = page.get_textpage(), page.get_size()
         self.text = squeeze(text.get_text_bounded(left=0, bottom=FOOT, right=width, top=height))
-        self.number = text.get_text_bounded(left=0, bottom=0, right=width, top=FOOT).strip()
+        self.number = text.get_text_bounded(left=0, bottom=0, right=width, top=FOOT - 10).strip()
         lines = [text.get_rect(i) for i in range(text.count_rects())]
         bottom, top = min(((line[1], line[3]) for line in lines if line[1] > FOOT), default=(0, 0))
         self.last = squeeze(text.get_text_bounded(left=0, bottom=bottom, right=width, top=top))
@@ -190,3 +190,22 @@ def test_the_book_in_one_file(browser, built, tmp_path):
     assert -1 not in led
     for name, soup in soups.items():
         assert faults(soup, paper) == [], name
+
+
+def test_printing_says_what_it_lacks_and_is_not_repeated(monkeypatch, tmp_path):
+    stamp, printed, calls = tmp_path / "site.json", tmp_path / "book.pdf", []
+    monkeypatch.setattr(pdf, "PDF", printed)
+    monkeypatch.setattr(pdf.pages, "STAMP", stamp)
+    monkeypatch.setattr(pdf.progress, "run", lambda title, *_: calls.append(title) or (0, ""))
+    monkeypatch.setattr(pdf, "program", lambda: None)
+    with pytest.raises(SystemExit, match="none of chromium, .* is installed"):
+        pdf.main()
+    monkeypatch.setattr(pdf, "program", lambda: "chromium")
+    for path, time in ((stamp, 1), (printed, 2)):
+        path.touch()
+        os.utime(path, (time, time))
+    pdf.main()
+    assert calls == []
+    os.utime(stamp, (3, 3))
+    pdf.main()
+    assert calls == ["print the book"]

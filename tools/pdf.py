@@ -16,7 +16,6 @@ from bs4 import BeautifulSoup
 from notebooks import ROOT
 
 SITE = ROOT / "_build" / "html"
-GATHERED = SITE / "book-on-paper.html"  # in the site, while it is printed: there it finds style and scripts
 PDF = ROOT / "_build" / "book.pdf"
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -90,16 +89,14 @@ def write(browser, target, wanted=None) -> None:
     """Print the book with a browser of playwright."""
     tab = browser.new_page()
     tab.set_default_timeout(600_000)
-    GATHERED.write_text(gather(wanted), encoding="utf-8")
-    try:
-        progress.say("setting the formulas")
-        tab.goto(GATHERED.as_uri())
-        tab.evaluate("async () => { await MathJax.startup.promise; await document.fonts.ready }")
-        progress.say("printing")
-        tab.pdf(path=target, **PAPER)
-    finally:
-        GATHERED.unlink()
-        tab.close()
+    book = gather(wanted)
+    progress.say("setting the formulas")
+    tab.goto((SITE / "genindex.html").as_uri())  # in whose place style and scripts are found
+    tab.set_content(book)
+    tab.evaluate("async () => { await MathJax.startup.promise; await document.fonts.ready }")
+    progress.say("printing")
+    tab.pdf(path=target, **PAPER)
+    tab.close()
 
 
 def print_all() -> None:
