@@ -31,7 +31,8 @@ class Sheet:
     def __init__(self, page):
         text, (width, height) = page.get_textpage(), page.get_size()
         self.text = squeeze(text.get_text_bounded(left=0, bottom=FOOT, right=width, top=height))
-        self.number = text.get_text_bounded(left=0, bottom=0, right=width, top=FOOT - 10).strip()
+        foot = text.get_text_bounded(left=0, bottom=0, right=width, top=FOOT)
+        self.number = foot.partition("\r")[0].strip()  # the box of a tall formula may reach down here
         lines = [text.get_rect(i) for i in range(text.count_rects())]
         bottom, top = min(((line[1], line[3]) for line in lines if line[1] > FOOT), default=(0, 0))
         self.last = squeeze(text.get_text_bounded(left=0, bottom=bottom, right=width, top=top))
