@@ -69,7 +69,6 @@
   });
   for (const place of document.querySelectorAll(".bd-article div.math")) {
     sizes.observe(place);
-    // The formula is set later, and grows once more when its font has come.
-    new MutationObserver(() => place.querySelectorAll("mjx-container").forEach((formula) => sizes.observe(formula))).observe(place, { childList: true, subtree: true });
+    sizes.observe(place.firstElementChild); // the formula grows once more when its font has come
   }
 }
