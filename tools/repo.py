@@ -15,6 +15,15 @@ def current(root: Path) -> str:
     ]
 
 
+def site(url: str) -> str:
+    """Where GitHub Pages shows the site of a repository; nothing for one that lies elsewhere."""
+    found = re.fullmatch(r"https://github\.com/([^/]+)/([^/]+)", url)
+    if not found:
+        return ""
+    host = f"{found[1].lower()}.github.io"
+    return f"https://{host}/" if found[2].lower() == host else f"https://{host}/{found[2]}/"
+
+
 def write(root: Path, new: str) -> list[Path]:
     """Replace the current address by `new` in every place, and return the files changed."""
     if not re.fullmatch(ADDRESS, new) or new.endswith(".git"):

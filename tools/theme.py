@@ -120,8 +120,12 @@ def mend_pages(app, exception):
                 mended = add_worst(mended, records, way)
             if "<dynattn-live" in mended:
                 way = Path(os.path.relpath(static, page.parent)).as_posix()
-                mended = move_payloads(LIVE_SCRIPT.sub("", mended), static, way).replace(
-                    "</body>", f'<script src="{way}/dynattn-live.js"></script>\n</body>'
+                mended = move_payloads(LIVE_SCRIPT.sub("", mended), static, way)
+                # Before the first one, so that none takes the place of its picture before the reader's eyes.
+                mended = mended.replace(
+                    '<figure class="dynattn-live"',
+                    f'<script src="{way}/dynattn-live.js"></script><figure class="dynattn-live"',
+                    1,
                 )
             if mended != text:
                 page.write_text(mended, encoding="utf-8")
