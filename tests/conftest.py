@@ -1,6 +1,8 @@
 """What the tests share: the places of the book, its notebooks as data, a browser, and a count of what is done."""
 
 import os
+import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -12,11 +14,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))  # the tests know the book as its tools do
 
 import pdf  # noqa: E402
+import repo  # noqa: E402
 from notebooks import load, notebooks  # noqa: E402
 
 CHAPTERS = notebooks()
 EXECUTED = ROOT / "_build" / "run" / "0"
 SITE = ROOT / "_build" / "html"
+NEW = "https://github.com/some-one/a.book"  # an address for a copy of the repository
 
 
 class Count:
@@ -93,6 +97,34 @@ def built():
     if not (SITE / "index.html").exists():
         pytest.fail("the book has not been built: run `make book` first")
     return SITE
+
+
+def copy(folder: Path) -> None:
+    """Write what is in the repository into a folder."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    for name in listed:
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory):
+    """The site as it is once the repository's address, here NEW, is written; its notebooks are not run."""
+    tree = tmp_path_factory.mktemp("published")
+    copy(tree)
+    repo.write(tree, NEW)
+    config = (tree / "_config.yml").read_text()
+    (tree / "_config.yml").write_text(config.replace("execute_notebooks: force", 'execute_notebooks: "off"'))
+    command = Path(sys.executable).with_name("jupyter-book")
+    built = subprocess.run(
+        [command, "build", "-n", "-W", "--keep-going", tree], capture_output=True, text=True
+    )
+    assert built.returncode == 0, built.stderr
+    return tree / "_build" / "html"
 
 
 @pytest.fixture(scope="module")
