@@ -339,9 +339,12 @@ def test_pictures_come_when_the_reader_comes_near_them(browser, address, built):
     )
     assert not all(images.evaluate_all(there))
     assert all(images.evaluate_all("all => all.map((image) => image.width && image.hasAttribute('height'))"))
+    dark = tab.locator("article .dynattn-dark")
+    for light in tab.locator("article .dynattn-light:visible").all():
+        light.scroll_into_view_if_needed()
+    assert dark.count() and not any(dark.evaluate_all(there))
     tab.pdf()
     assert all(tab.locator("article .dynattn-light, .book-still").evaluate_all(there))
-    assert not any(tab.locator("article .dynattn-dark").evaluate_all(there))
     tab.context.close()
 
 
