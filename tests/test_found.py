@@ -37,7 +37,7 @@ def head(site, page: str) -> dict[str, str]:
         ("https://github.com/some-one/a.book", HERE),
         ("https://github.com/Some-One/A.book", "https://some-one.github.io/A.book/"),
         ("https://github.com/some-one/some-one.github.io", "https://some-one.github.io/"),
-        ("https://book.invalid/owner/attention-book", ""),
+        ("https://book.invalid/some-one/a.book", ""),
         ("https://gitlab.com/some-one/a.book", ""),
         ("", ""),
     ],
