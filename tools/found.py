@@ -49,6 +49,7 @@ def draw(notebook: Path, title: str, file: Path) -> str:
     space["Live"] = lambda *_, still, alt, **__: drawn.update(still=still, alt=alt)
     exec(cells["draw-hook"], space)
     drawn["still"].set_size_inches(4 * WIDTH / HEIGHT, 4)
+    drawn["still"].get_layout_engine().set(w_pad=0.3, h_pad=0.2)
     drawn["still"].suptitle(title, fontweight="bold")
     drawn["still"].savefig(file, dpi=HEIGHT / 4, metadata={"Software": None})
     return drawn["alt"]
