@@ -5,7 +5,9 @@ Every figure is shown by :func:`show`, with a caption and an alternative text th
 
 import html
 import io
+import math
 import re
+import textwrap
 import urllib.parse
 
 import matplotlib
@@ -15,6 +17,8 @@ from IPython.display import HTML, display
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import ScalarFormatter
 
 from dynattn._checks import (
     require_bool,
@@ -41,6 +45,11 @@ ON_DARK = {
     FOURTH: "#cc79a7",
     FIFTH: "#a8a8a8",
 }
+
+# A phone of 390 pixels leaves a figure 358 of them. Where a text would be smaller than 9 there, the figure is drawn twice.
+PHONE = 358 / 96  # inches
+PHONE_MEDIA = "(max-width: 640px)"
+SMALLEST = 9 * 72 / 96  # points
 
 _MAPS = {
     "A": LinearSegmentedColormap.from_list("computed", ["#ffffff", "#f3b48a", COMPUTED, "#6b2f00"]),
@@ -106,24 +115,172 @@ def element(figure, *, caption: str, alt: str) -> str:
     require_kind("alt", alt, str, "a str")
     if not caption.strip() or not alt.strip():
         raise ValueError("caption, alt: got an empty text, expected a caption and what is seen in the figure")
+    wide = _drawing(figure)
+    narrow = "" if _readable(figure) else _drawing(_stacked(figure))
+    plt.close(figure)
+    pictures = ""
+    for mode, drawn, style in (("light", str, ""), ("dark", _dark, ";display:none")):
+        loading = (
+            ' loading="lazy"' if mode == "dark" else ""
+        )  # not the light one, which is also that on paper
+        rest = f'class="dynattn-{mode}"{loading} style="max-width:100%;height:auto{style}" alt="{html.escape(alt)}"'
+        source = narrow and _image(f'source media="{PHONE_MEDIA}"', "srcset", drawn(narrow))
+        pictures += f"<picture>{source}{_image(f'img {rest}', 'src', drawn(wide))}</picture>"
+    return f'<figure class="dynattn-figure" style="margin:1em 0">{pictures}<figcaption>{html.escape(caption)}</figcaption></figure>'
+
+
+def _drawing(figure) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    plt.close(figure)
-    light = buffer.getvalue()
-    dark = re.sub("|".join(ON_DARK), lambda found: ON_DARK[found[0]], light)
-    width = re.search(r'<svg[^>]* width="([\d.]+)pt"', light)[1]
-    pixels = float(width) * 4 / 3
-    # On a phone a figure shrinks to 560 px and then scrolls, so that its labels stay readable.
-    style = f"width:{pixels:.0f}px;max-width:max(100%, {min(pixels, 560):.0f}px);height:auto"
-    images = "".join(
-        f'<img class="dynattn-{mode}" style="{style}{hidden}" alt="{html.escape(alt)}" '
-        f'src="data:image/svg+xml,{urllib.parse.quote(svg, safe=_SAFE)}">'
-        for mode, svg, hidden in (("light", light, ""), ("dark", dark, ";display:none"))
+    return buffer.getvalue()
+
+
+def _dark(svg: str) -> str:
+    return re.sub("|".join(ON_DARK), lambda found: ON_DARK[found[0]], svg)
+
+
+def _image(tag: str, source: str, svg: str) -> str:
+    """A tag with the drawing in it; the width and height hold its place free while it loads."""
+    width, height = (
+        round(float(points) * 4 / 3)
+        for points in re.search(r'<svg[^>]* width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups()
     )
-    return f'<figure class="dynattn-figure" style="margin:1em 0">{images}<figcaption>{html.escape(caption)}</figcaption></figure>'
+    url = urllib.parse.quote(svg, safe="=:/,;()!*'@$+?-_.~{}[]|^")
+    return f'<{tag} width="{width}" height="{height}" {source}="data:image/svg+xml,{url}">'
 
 
-_SAFE = " =:/,;()!*'@&$+?-_.~{}[]|^"
+# ------------------------------------------------------------------------------- the same figure on a phone
+
+
+def _readable(figure) -> bool:
+    """Whether the smallest text is large enough where the whole figure is as wide as a phone."""
+    sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    return min(sizes, default=99) * min(1, PHONE / figure.get_figwidth()) >= SMALLEST
+
+
+def _stacked(figure):
+    """The figure drawn anew for a phone: panels below each other, legends above them, long labels broken."""
+    figure.draw_without_rendering()
+    panels = {}  # the axes of each place, in reading order
+    for axes in figure.axes:
+        if spec := axes.get_subplotspec():
+            panels.setdefault((spec.rowspan.start, spec.colspan.start), []).append(axes)
+    panels = [panels[place] for place in sorted(panels)]
+    before = {axes: axes.get_window_extent().size / figure.dpi for axes in figure.axes}
+    across = max(axes.get_gridspec().ncols for (axes, *_) in panels)
+    columns = min(len(panels), max(1, int(PHONE / (0.85 * figure.get_figwidth() / across))))
+    rows = math.ceil(len(panels) / columns)
+    figure.set_size_inches(
+        PHONE, 2 + rows * max(before[axes][1] + 1 for (axes, *_) in panels)
+    )  # room to measure in
+    grid = figure.add_gridspec(rows, columns)
+    for place, panel in enumerate(panels):
+        row, column = divmod(place, columns)
+        last = place == len(panels) - 1
+        for axes in panel:
+            axes.set_subplotspec(grid[row, column:] if last else grid[row, column])
+            _own_labels(axes, panels[0][0], column == 0)
+    _legend_above(figure)
+    for text in figure.findobj(Text):
+        text.set_fontsize(max(text.get_fontsize(), SMALLEST))
+    room = PHONE / columns * figure.dpi
+    for axes in figure.axes:
+        _break(axes.yaxis.label, before[axes][1] * figure.dpi)
+        _break_names(axes, 0.4 * room)
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        middle = axes.get_window_extent().x0 + axes.get_window_extent().width / 2
+        edge = (middle // room + 1) * room
+        for text in (axes.title, axes.xaxis.label):
+            _break(text, 2 * min(edge - middle, middle + room - edge) - 5)
+        _part_ticks(axes)
+    if figure._suptitle:
+        _break(figure._suptitle, PHONE * figure.dpi)
+    figure.draw_without_rendering()
+    heights = [
+        max(_height(axes, PHONE / columns, *before[axes]) for axes, *_ in panels[start : start + columns])
+        for start in range(0, len(panels), columns)
+    ]
+    grid.set_height_ratios(heights)
+    above = [*figure.legends, *filter(None, [figure._suptitle])]
+    figure.set_figheight(
+        sum(heights) + sum(one.get_window_extent().height / figure.dpi + 0.1 for one in above)
+    )
+    return figure
+
+
+def _height(axes, room, old_width, old_height):
+    """Of a panel with all its labels: as high as it was, or, if of equal aspect, as its width allows."""
+    labels = (axes.get_tightbbox().size - axes.get_window_extent().size) / axes.figure.dpi
+    lines = [1 + name.get_text().count("\n") for name in axes.get_yticklabels()]
+    least = 0.17 * len(lines) * max(lines, default=0)
+    free = axes.get_aspect() == "auto"
+    wanted = old_height if free else old_height * min((room - labels[0] - 0.1) / old_width, 1.3)
+    if not free and wanted < least:
+        axes.set_aspect("auto")
+    return max(wanted, least) + labels[1] + 0.1
+
+
+def _own_labels(axes, first, at_left):
+    """A panel that had left its numbers and its label to the one beside it gets them."""
+    if at_left and axes is not first and first in axes.get_shared_y_axes().get_siblings(axes):
+        axes.tick_params(labelleft=True)
+        axes.set_ylabel(axes.get_ylabel() or first.get_ylabel())
+    if axes is not first and axes.get_shared_x_axes().get_siblings(axes)[1:]:
+        axes.tick_params(labelbottom=True)
+
+
+def _legend_above(figure):
+    """One legend above all panels, in as many columns as have room, in place of one inside or beside them."""
+    legends = [*figure.legends, *filter(None, (axes.get_legend() for axes in figure.axes))]
+    if len(legends) != 1:
+        return
+    (old,) = legends
+    labels = old.get_texts()
+    for label in labels:
+        _break(label, (PHONE - 0.7) * figure.dpi)
+    widest = max(label.get_window_extent().width for label in labels) / figure.dpi + 0.7
+    figure.legend(
+        old.legend_handles, [label.get_text() for label in labels], title=old.get_title().get_text() or None,
+        loc="outside upper left", ncols=max(1, int(PHONE / widest)), alignment="left",
+        fontsize=labels[0].get_fontsize(),
+    )  # fmt: skip
+    old.remove()
+
+
+def _break(text, room):
+    """Break a text into lines that are not longer than the room in pixels, if its words allow it."""
+
+    def length():
+        extent = text.get_window_extent()
+        return extent.height if text.get_rotation() == 90 else extent.width
+
+    long, lines = length(), text.get_text().split("\n")
+    if long > room:
+        for letters in range(max(int(max(map(len, lines)) * room / long), 8), 7, -1):
+            text.set_text("\n".join(textwrap.fill(line, letters, break_long_words=False) for line in lines))
+            if length() <= room:
+                break
+
+
+def _break_names(axes, room):
+    """Break the names at the left of an axis that are longer than the room."""
+    names = [name for name in axes.get_yticklabels() if name.get_text()]
+    if any(name.get_window_extent().width > room for name in names):
+        for name in names:
+            _break(name, room)
+        axes.set_yticks(axes.get_yticks()[: len(names)], [name.get_text() for name in names])
+
+
+def _part_ticks(axes):
+    """Labels below an axis that run into each other are slanted, or fewer."""
+    labels = [label for label in axes.get_xticklabels() if label.get_text() and label.get_visible()]
+    boxes = sorted((label.get_window_extent() for label in labels), key=lambda box: box.x0)
+    if any(left.x1 + 3 > right.x0 for left, right in zip(boxes, boxes[1:])) and not labels[0].get_rotation():
+        if isinstance(axes.xaxis.get_major_formatter(), ScalarFormatter):
+            axes.locator_params("x", nbins=4)
+        else:
+            axes.tick_params("x", rotation=45)
 
 
 def matrix(

@@ -1,5 +1,5 @@
-// What a page of the book can do besides the theme: open and close its folds, show figures large on a phone, print
-// live figures as their pictures. Without scripts all of it is simply absent.
+// What a page of the book can do besides the theme: open and close its folds, print live figures as their
+// pictures. Without scripts all of it is simply absent.
 {
   const article = document.querySelector(".bd-article");
   const folds = article ? [...article.querySelectorAll("details")] : [];
@@ -44,20 +44,6 @@
     const copy = still.cloneNode();
     copy.className = "book-still";
     still.parentElement.after(copy);
-  }
-
-  for (const figure of document.querySelectorAll("figure.dynattn-figure")) {
-    const frame = document.createElement("span");
-    frame.append(...figure.querySelectorAll("img"));
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "book-enlarge";
-    button.textContent = "Enlarge";
-    button.addEventListener("click", () => {
-      button.textContent = figure.classList.toggle("book-large") ? "Fit to the page" : "Enlarge";
-      frame.tabIndex = figure.classList.contains("book-large") ? 0 : -1;
-    });
-    figure.prepend(frame, button);
   }
 
   // A formula can be reached with the keyboard where it is wider than its place, and only there.

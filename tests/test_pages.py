@@ -467,20 +467,6 @@ def test_formulas_are_set_in_the_font_that_comes_with_the_book(browser, address,
     tab.context.close()
 
 
-def test_a_figure_fits_a_phone_and_can_be_enlarged(browser, address, built):
-    tab, _ = visit(browser, address, holding(built, ".dynattn-figure"), width=390)
-    images = tab.locator(".dynattn-figure img:visible")
-    places = [image.bounding_box() for image in images.all()]
-    assert places and all(0 <= place["x"] and place["x"] + place["width"] <= 390 for place in places)
-    tab.get_by_role("button", name="Enlarge").first.click()
-    assert images.first.bounding_box()["width"] > places[0]["width"]
-    assert within(tab, 390) == []
-    assert violations(tab) == []
-    tab.get_by_role("button", name="Fit to the page").click()
-    assert images.first.bounding_box()["width"] == places[0]["width"]
-    tab.context.close()
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_kinds_of_claims_differ_in_colour_and_none_has_that_of_weights(browser, address, scheme):
     kinds = ("for", "against", "identity", "measured")

@@ -2,10 +2,13 @@
 
 import gzip
 import hashlib
+import html
+import itertools
 import json
 import math
 import os
 import re
+import urllib.parse
 from pathlib import Path
 
 from dynattn import live
@@ -18,8 +21,15 @@ CLAIM = re.compile(r'(<details\b[^>]*\bid="claim-(\d+)-(\d+)"[^>]*>.*?)(?=</div>
 WORST = re.compile(r'<p class="dynattn-worst">.*?</p>')
 # What a figure computes with has a file of its own, which a page asks for only when the reader does.
 PAYLOAD = re.compile(r'(<dynattn-live [^>]*) payload="([A-Za-z0-9+/=]+)"')
+# A figure's drawings stand in a notebook's output; a page asks for the one that it shows.
+DRAWING = re.compile(r'\b(src|srcset)="data:image/svg\+xml,([^"]*)"')
+TABLE = re.compile(r"<table\b.*?</table>", re.DOTALL)
+CELL = re.compile(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", re.DOTALL)
+ROLES = {"table": "table", "thead": "rowgroup", "tbody": "rowgroup", "tr": "row", "td": "cell"}
 
 MENDS = [
+    # Without scripts nothing would choose the colours, and a page would have none.
+    (re.compile(r'(<html\b[^>]*) data-theme="auto"'), r'\1 data-theme="light"'),
     # The label of folded code hides the text "Show code cell source" that the reader sees.
     (re.compile(r'<summary aria-label="Toggle hidden content">'), "<summary>"),
     # Half a megabyte of script that draws the icons, which the style sheet's own font has drawn already.
@@ -75,14 +85,75 @@ def move_payloads(text: str, static: Path, way: str) -> str:
     return PAYLOAD.sub(move, text)
 
 
-def add_worst(text: str, records: dict, way: str) -> str:
-    """Add to each claim's details the worst number of all seeds, and the way to the table of all claims."""
+def move_drawings(text: str, static: Path, way: str) -> str:
+    """Write each drawing of a page into a file below ``static``, to which ``way`` leads from the page."""
+
+    def move(match):
+        drawing = urllib.parse.unquote_to_bytes(html.unescape(match[2]))
+        name = f"figure-{hashlib.sha256(drawing).hexdigest()[:12]}.svg"
+        (static / name).write_bytes(drawing)
+        return f'{match[1]}="{way}/{name}"'
+
+    return DRAWING.sub(move, text)
+
+
+def label_cells(text: str) -> str:
+    """Tables that are wider than a phone become cards there: each cell tells its column's head.
+
+    A matrix of numbers stays one, and scrolls. The roles are those that a browser takes away from a table that is shown
+    as blocks.
+    """
+
+    def label(match):
+        table = match[0]
+        rows = [
+            [re.sub(r"<[^>]*>", "", cell).strip() for cell in CELL.findall(row)]
+            for row in table.split("<tr")[1:]
+        ]
+        if "<thead" not in table or len(rows[0]) < 3 or "dynattn-numbers" in table or "book-cards" in table:
+            return table
+        longest = [max(map(len, column)) for column in zip(*rows)]
+        if sum(7 * letters + 18 for letters in longest) <= 358:  # pixels, about
+            return table
+        head, end, body = table.partition("</thead>")
+        plain = [
+            re.sub(r"\\\\[()]", "", html.unescape(name)) for name in rows[0]
+        ]  # a formula, as it is typed
+        names = itertools.cycle(map(html.escape, plain))
+        body = re.sub(r"<t[hd]\b", lambda found: f'{found[0]} data-label="{next(names)}"', body)
+        table = (
+            re.sub(r"<th\b", '<th role="columnheader"', head)
+            + end
+            + re.sub(r"<th\b", '<th role="rowheader"', body)
+        )
+        table = re.sub(
+            r"<(table|thead|tbody|tr|td)\b", lambda found: f'{found[0]} role="{ROLES[found[1]]}"', table
+        )
+        if not re.match(r'<table [^>]*class="', table):
+            table = table.replace("<table", '<table class=""', 1)
+        return table.replace('class="', 'class="book-cards ', 1)
+
+    return TABLE.sub(label, text)
+
+
+def add_worst(text: str, records: dict, way: str, verdicts: dict | None = None) -> str:
+    """Add to each claim's details the worst number of all seeds, and the ways to the other places where it stands.
+
+    Args:
+        text: a page.
+        records: of each claim, by number.
+        way: to the page of claims.
+        verdicts: of a claim in the verdict, the way there; by number with a hyphen.
+    """
 
     def add(match):
-        record = records.get(f"{match[2]}.{match[3]}", {})
+        number = f"{match[2]}-{match[3]}"
+        record = records.get(number.replace("-", "."), {})
         if "worst" not in record or "seeds" not in record:
             return match[0]
-        link = f'<a href="{way}#claim-{match[2]}-{match[3]}-row">All claims</a>'
+        link = f'<a href="{way}#claim-{number}-row">All claims</a>'
+        if verdicts and number in verdicts:
+            link += f', <a href="{verdicts[number]}">in the verdict</a>'
         line = f"Worst of {record['seeds']} seeds: {show(record['worst'])}. {link}"
         return f'{match[1]}<p class="dynattn-worst">{line}</p>'
 
@@ -108,6 +179,12 @@ def lead_past_deeper_pages(app, pagename, templatename, context, doctree):
 def mend_pages(app, exception):
     if exception is None and app.builder.name == "html":
         static = Path(app.outdir) / "_static"
+        verdict = Path(app.outdir) / "book" / "verdict.html"
+        used = (
+            re.findall(r'id="(claim-(\d+-\d+)-verdict-\d+)"', verdict.read_text(encoding="utf-8"))
+            if verdict.exists()
+            else []
+        )
         claims, found = Path(app.outdir) / "book" / "claims.html", Path(app.srcdir) / "book" / "records.json"
         records = json.loads(found.read_text(encoding="utf-8")) if found.exists() else {}
         (static / "dynattn-live.js").write_text(live.SCRIPT, encoding="utf-8")
@@ -115,9 +192,14 @@ def mend_pages(app, exception):
             text = mended = page.read_text(encoding="utf-8")
             for pattern, replacement in MENDS:
                 mended = pattern.sub(replacement, mended)
+            mended = label_cells(mended)
+            if "dynattn-figure" in mended:
+                mended = move_drawings(mended, static, Path(os.path.relpath(static, page.parent)).as_posix())
             if "dynattn-claim" in mended:
                 way = Path(os.path.relpath(claims, page.parent)).as_posix()
-                mended = add_worst(mended, records, way)
+                there = Path(os.path.relpath(verdict, page.parent)).as_posix()
+                verdicts = {number: f"{there}#{anchor}" for anchor, number in used}
+                mended = add_worst(mended, records, way, verdicts)
             if "<dynattn-live" in mended:
                 way = Path(os.path.relpath(static, page.parent)).as_posix()
                 mended = move_payloads(LIVE_SCRIPT.sub("", mended), static, way)

@@ -1014,7 +1014,9 @@
     .whole{flex:1 1 100%} .before{margin:0;overflow-wrap:anywhere} .strip .strong,.before strong{font-weight:700}
     .status{min-height:1.45em;margin:.5rem 0;overflow-wrap:anywhere} .numbers{max-width:100%;overflow-x:auto}
     table{border-collapse:collapse;margin:.5rem 0;font-variant-numeric:tabular-nums} caption{text-align:left;font-weight:600}
-    th,td{padding:.1rem .6rem .1rem 0;text-align:right;font-weight:400;border-bottom:1px solid var(--rule)} summary{cursor:pointer}`;
+    th,td{padding:.1rem .6rem .1rem 0;text-align:right;font-weight:400;border-bottom:1px solid var(--rule)} summary{cursor:pointer}
+    @media (pointer:coarse){select,button,input,fieldset label,summary{min-height:44px;box-sizing:border-box} fieldset label{padding-inline:.4rem}
+      summary{padding-block:11px} .handle{r:19px}}`;
 
   class LiveFigure extends (globalThis.HTMLElement || class {}) {
     connectedCallback() {
