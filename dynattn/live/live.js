@@ -822,7 +822,9 @@
         const off = (M) => built[m - 1].flatMap((row, a) => row.map((p, b) => Math.abs(p - M[a][b]))).reduce((sum, x) => sum + x) / names.length;
         const parts = [built[m - 1], best, language].map((M) => M.flat()), seen = counts.map((row) => row.reduce((sum, x) => sum + x));
         strip.replaceChildren(element("strong", {}, read.join("")), element("span", { class: "later" }, text.slice(m)));
-        chart.clear(names.map((name, k) => `${name}: network ${number(parts[0][k])}, best guess ${number(parts[1][k])}, language ${number(parts[2][k])}`).join("; "));
+        const [network, guess, own] = parts.map((of) => number(of[0]));
+        chart.clear(`${names.length} pairs of letters, a bar for the network, a line for the best guess, a ring for the language; `
+          + `${names[0]}: network ${network}, best guess ${guess}, language ${own}; all are in the table of the numbers`);
         names.forEach((name, k) => {
           const [bar, line, ring] = parts.map((of) => left + full * of[k]), top = y(k);
           chart.put("text", { x: left - 8, y: top + 16, "text-anchor": "end" }, name);
@@ -1015,8 +1017,9 @@
     .status{min-height:1.45em;margin:.5rem 0;overflow-wrap:anywhere} .numbers{max-width:100%;overflow-x:auto}
     table{border-collapse:collapse;margin:.5rem 0;font-variant-numeric:tabular-nums} caption{text-align:left;font-weight:600}
     th,td{padding:.1rem .6rem .1rem 0;text-align:right;font-weight:400;border-bottom:1px solid var(--rule)} summary{cursor:pointer}
-    @media (pointer:coarse){select,button,input,fieldset label,summary{min-height:44px;box-sizing:border-box} fieldset label{padding-inline:.4rem}
-      summary{padding-block:11px} .handle{r:19px}}`;
+    @media (pointer:coarse){select,button,input,label,summary{min-height:44px;box-sizing:border-box} select,button{min-width:44px} .field label{display:flex;align-items:center}
+      fieldset label{padding-inline:.4rem}
+      summary{padding-block:11px} .handle{r:22px}}`;
 
   class LiveFigure extends (globalThis.HTMLElement || class {}) {
     connectedCallback() {
