@@ -237,11 +237,13 @@ def _legend_above(figure):
         return
     (old,) = legends
     labels = old.get_texts()
+    drawn = {name: handle for axes in figure.axes for handle, name in zip(*axes.get_legend_handles_labels())}
+    handles = [drawn.get(label.get_text(), handle) for label, handle in zip(labels, old.legend_handles)]
     for label in labels:
         _break(label, (PHONE - 0.7) * figure.dpi)
     widest = max(label.get_window_extent().width for label in labels) / figure.dpi + 0.7
     figure.legend(
-        old.legend_handles, [label.get_text() for label in labels], title=old.get_title().get_text() or None,
+        handles, [label.get_text() for label in labels], title=old.get_title().get_text() or None,
         loc="outside upper left", ncols=max(1, int(PHONE / widest)), alignment="left",
         fontsize=labels[0].get_fontsize(),
     )  # fmt: skip
