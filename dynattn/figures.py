@@ -153,7 +153,9 @@ def _image(tag: str, source: str, svg: str) -> str:
 
 
 def _readable(figure) -> bool:
-    """Whether the smallest text is large enough where the whole figure is as wide as a phone."""
+    """Whether the smallest text is large enough where the whole figure is as wide as a phone, or no panels can be moved."""
+    if not any(axes.get_subplotspec() for axes in figure.axes):
+        return True
     sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
     return min(sizes, default=99) * min(1, PHONE / figure.get_figwidth()) >= SMALLEST
 
@@ -170,9 +172,8 @@ def _stacked(figure):
     across = max(axes.get_gridspec().ncols for (axes, *_) in panels)
     columns = min(len(panels), max(1, int(PHONE / (0.85 * figure.get_figwidth() / across))))
     rows = math.ceil(len(panels) / columns)
-    figure.set_size_inches(
-        PHONE, 2 + rows * max(before[axes][1] + 1 for (axes, *_) in panels)
-    )  # room to measure in
+    enough = 2 + rows * max(before[axes][1] + 1 for (axes, *_) in panels)  # to measure in
+    figure.set_size_inches(PHONE, enough)
     grid = figure.add_gridspec(rows, columns)
     for place, panel in enumerate(panels):
         row, column = divmod(place, columns)
@@ -233,10 +234,9 @@ def _own_labels(axes, first, at_left):
 def _legend_above(figure):
     """One legend above all panels, in as many columns as have room, in place of one inside or beside them."""
     legends = [*figure.legends, *filter(None, (axes.get_legend() for axes in figure.axes))]
-    if len(legends) != 1:
+    if len(legends) != 1 or not (labels := legends[0].get_texts()):
         return
     (old,) = legends
-    labels = old.get_texts()
     drawn = {name: handle for axes in figure.axes for handle, name in zip(*axes.get_legend_handles_labels())}
     handles = [drawn.get(label.get_text(), handle) for label, handle in zip(labels, old.legend_handles)]
     for label in labels:
@@ -258,7 +258,7 @@ def _break(text, room):
         return extent.height if text.get_rotation() == 90 else extent.width
 
     long, lines = length(), text.get_text().split("\n")
-    if long > room:
+    if long > max(room, 0):
         for letters in range(max(int(max(map(len, lines)) * room / long), 8), 7, -1):
             text.set_text("\n".join(textwrap.fill(line, letters, break_long_words=False) for line in lines))
             if length() <= room:

@@ -97,6 +97,24 @@ def test_panels_stand_below_each_other_and_have_their_own_numbers():
         assert svg.count("<!-- a name -->") == svg.count("<!-- 0.6 -->") == times
 
 
+@pytest.mark.parametrize("kind", ["empty", "placed by hand", "an empty legend", "a long word"])
+def test_odd_figures_are_shown_too(kind):
+    figure, axes = figures.subplots(width=9.0)
+    if kind in ("empty", "placed by hand"):
+        axes.remove()
+    if kind == "placed by hand":
+        axes = figure.add_axes([0.1, 0.1, 0.8, 0.8])
+    if kind != "empty":
+        axes.plot([0, 1])
+    if kind == "an empty legend":
+        axes.legend([], [])
+    if kind == "a long word":
+        axes.set_ylabel("w" * 90)
+        axes.set_title("w" * 90)
+        axes.set_yticks([0, 1], ["w" * 40, "a name"])
+    assert drawn(figure)[0]
+
+
 def test_many_small_panels_keep_pairs():
     figure, axes = figures.subplots(6, width=9.5, height=1.7)
     for k, one in enumerate(axes):
