@@ -37,7 +37,9 @@ class Firefox:
         self.socket = self.runner.run(self.connect(f"ws://127.0.0.1:{json.loads(text)['ws_port']}/session"))
         self.version = self.send("session.new", capabilities={})["capabilities"]["browserVersion"]
         self.tab = self.send("browsingContext.getTree")["contexts"][0]["context"]
-        self.send("session.subscribe", events=["log.entryAdded", "network.fetchError"])
+        self.send(
+            "session.subscribe", events=["log.entryAdded", "network.fetchError", "network.responseCompleted"]
+        )
 
     async def connect(self, url):
         return await websocket_connect(url, max_message_size=2**26)
@@ -65,7 +67,9 @@ class Firefox:
         return [
             entry.get("text") or entry["request"]["url"]
             for entry in said
-            if entry.get("level") == "error" or "errorText" in entry
+            if entry.get("level") == "error"
+            or "errorText" in entry
+            or entry.get("response", {}).get("status", 0) >= 400
         ]
 
     def ask(self, expression: str):
@@ -115,7 +119,7 @@ def test_page_in_firefox(firefox, address, page):  # noqa: F811
 FAULTS = {
     "nothing": "",
     "an error": "<script>undefined.x</script>",
-    "a request that fails": "<script src='http://127.0.0.1:9/'></script>",
+    "a request that fails": "<img alt=missing src='ADDRESS/missing.png'>",
     "no picture": "<img alt=missing src='data:image/png;base64,AAAA'>",
     "a live figure that stays still": "<dynattn-live kind=none></dynattn-live>",
     "a formula that stays text": "<span class=math>\\\\(x\\\\)</span>",
@@ -124,8 +128,11 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_is_wrong_in_firefox_is_found(firefox, tmp_path, fault):
+def test_what_is_wrong_in_firefox_is_found(firefox, address, tmp_path, fault):  # noqa: F811
     page = tmp_path / "page.html"
-    page.write_text(f"<!doctype html><title>t</title><p>right</p>{FAULTS[fault]}", encoding="utf-8")
+    page.write_text(
+        f"<!doctype html><title>t</title><p>right</p>{FAULTS[fault]}".replace("ADDRESS", address),
+        encoding="utf-8",
+    )
     errors = firefox.visit(page.as_uri(), 320)
     assert bool(errors + firefox.ask(LACKS)) == (fault != "nothing")
