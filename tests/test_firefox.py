@@ -62,7 +62,10 @@ class Firefox:
         self.heard.clear()
         self.send("browsingContext.setViewport", context=self.tab, viewport={"width": width, "height": 700})
         self.send("browsingContext.navigate", context=self.tab, url=url, wait="complete")
-        self.ask("globalThis.MathJax?.startup?.promise.then(() => 0)")
+        self.ask("""Promise.all([...document.images].filter((i) => i.checkVisibility()).map((i) => {
+            i.loading = "eager"; // or it would wait for a reader to come near
+            return i.decode().catch(() => 0);
+        })).then(() => 0)""")
         said = [event["params"] for event in self.heard]
         return [
             entry.get("text") or entry["request"]["url"]
@@ -101,11 +104,11 @@ def firefox(tmp_path_factory):
 
 # What a page lacks; drawings that are not shown need not be there.
 LACKS = """[
-    ...[...document.images].filter((i) => i.checkVisibility() && i.loading != "lazy" && !i.naturalWidth).map((i) => `no picture: ${i.alt}`),
+    ...[...document.images].filter((i) => i.checkVisibility() && !i.naturalWidth).map((i) => `no picture: ${i.alt}`),
     ...[...document.querySelectorAll("dynattn-live")].filter((f) => !f.shadowRoot?.querySelector("svg, canvas, button"))
         .map((f) => `not drawn: ${f.getAttribute("kind")}`),
-    ...[...document.querySelectorAll(".math")].filter((m) => !m.querySelector("mjx-container")).map((m) => `not set: ${m.textContent}`),
-    ...[...document.querySelectorAll("mjx-merror, [data-mjx-error]")].map((m) => `wrong: ${m.textContent}`),
+    ...[...document.querySelectorAll(".math")].filter((m) => !m.querySelector("math")).map((m) => `not set: ${m.textContent}`),
+    ...[...document.querySelectorAll("merror")].map((m) => `wrong: ${m.textContent}`),
     ...[document.documentElement.scrollWidth].filter((w) => w > innerWidth).map((w) => `${w} px wide on a screen of ${innerWidth}`),
 ]"""
 

@@ -92,7 +92,7 @@ def faults(soup: BeautifulSoup, paper: list[Sheet]) -> list[str]:
 
 
 # Chromium makes a page smaller that is too wide, and cuts off what is still too wide then.
-WIDE = """() => [...document.querySelectorAll("article *:not(mjx-assistive-mml, mjx-assistive-mml *, mjx-ext)")].filter((node) => {
+WIDE = """() => [...document.querySelectorAll("article *:not(math *)")].filter((node) => {
     const {display, overflowX} = getComputedStyle(node);
     const cut = overflowX != "visible" && node.scrollWidth > node.clientWidth + 1 && !node.matches(".math");
     return display != "inline" && (cut || node.getBoundingClientRect().right > innerWidth + 1);
@@ -105,7 +105,6 @@ def on_paper(browser, page: str, more: str = "", change: str = "") -> list[str]:
     soup.select_one("article.bd-article").append(BeautifulSoup(more, "html.parser"))
     tab = browser.new_page()
     tab.goto((SITE / f"{page}.html").as_uri())
-    tab.evaluate("() => window.MathJax?.startup?.promise")
     tab.locator("article.bd-article").evaluate(
         "(article, html) => article.insertAdjacentHTML('beforeend', html)", more
     )

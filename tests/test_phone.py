@@ -8,7 +8,8 @@ import pytest
 from bs4 import BeautifulSoup
 from helpers import normal
 from test_pages import CHAPTERS, PAGES, address, holding, visit, within  # noqa: F401
-from theme import label_cells, move_drawings
+from theme import label_cells
+from weight import move_pictures
 
 from dynattn import figures
 
@@ -200,12 +201,12 @@ def test_drawings_move_into_files(tmp_path):
     figure, axes = figures.subplots(width=7.5)
     axes.set_title("a < b & c")
     text = figures.element(figure, caption="c", alt="a")
-    moved = move_drawings(text, tmp_path, "../_static")
+    moved = move_pictures(text, tmp_path, "../_static")
     soup = BeautifulSoup(moved, "html.parser")
     ways = [image["src"] for image in soup.select("img")] + [
         source["srcset"] for source in soup.select("source")
     ]
-    assert len(set(ways)) == 4 and all(way.startswith("../_static/figure-") for way in ways)
+    assert len(set(ways)) == 4 and all(way.startswith("../_static/") for way in ways)
     assert {way.split("/")[-1] for way in ways} == {file.name for file in tmp_path.iterdir()}
     assert all(b"<!-- a &lt; b &amp; c -->" in file.read_bytes() for file in tmp_path.iterdir())
 

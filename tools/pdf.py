@@ -93,7 +93,7 @@ def write(browser, target, wanted=None) -> None:
     progress.say("setting the formulas")
     tab.goto((SITE / "genindex.html").as_uri())  # in whose place style and scripts are found
     tab.set_content(book)
-    tab.evaluate("async () => { await MathJax.startup.promise; await document.fonts.ready }")
+    tab.evaluate("async () => { await document.fonts.ready }")
     progress.say("printing")
     tab.pdf(path=target, **PAPER)
     tab.close()

@@ -8,7 +8,6 @@ import json
 import math
 import os
 import re
-import urllib.parse
 from pathlib import Path
 
 from dynattn import live
@@ -21,8 +20,6 @@ CLAIM = re.compile(r'(<details\b[^>]*\bid="claim-(\d+)-(\d+)"[^>]*>.*?)(?=</div>
 WORST = re.compile(r'<p class="dynattn-worst">.*?</p>')
 # What a figure computes with has a file of its own, which a page asks for only when the reader does.
 PAYLOAD = re.compile(r'(<dynattn-live [^>]*) payload="([A-Za-z0-9+/=]+)"')
-# A figure's drawings stand in a notebook's output; a page asks for the one that it shows.
-DRAWING = re.compile(r'\b(src|srcset)="data:image/svg\+xml,([^"]*)"')
 TABLE = re.compile(r"<table\b.*?</table>", re.DOTALL)
 CELL = re.compile(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", re.DOTALL)
 ROLES = {"table": "table", "thead": "rowgroup", "tbody": "rowgroup", "tr": "row", "td": "cell"}
@@ -83,18 +80,6 @@ def move_payloads(text: str, static: Path, way: str) -> str:
         return f'{match[1]} payload-file="{way}/{name}" payload-size="{size} MB"'
 
     return PAYLOAD.sub(move, text)
-
-
-def move_drawings(text: str, static: Path, way: str) -> str:
-    """Write each drawing of a page into a file below ``static``, to which ``way`` leads from the page."""
-
-    def move(match):
-        drawing = urllib.parse.unquote_to_bytes(html.unescape(match[2]))
-        name = f"figure-{hashlib.sha256(drawing).hexdigest()[:12]}.svg"
-        (static / name).write_bytes(drawing)
-        return f'{match[1]}="{way}/{name}"'
-
-    return DRAWING.sub(move, text)
 
 
 def label_cells(text: str) -> str:
@@ -193,8 +178,6 @@ def mend_pages(app, exception):
             for pattern, replacement in MENDS:
                 mended = pattern.sub(replacement, mended)
             mended = label_cells(mended)
-            if "dynattn-figure" in mended:
-                mended = move_drawings(mended, static, Path(os.path.relpath(static, page.parent)).as_posix())
             if "dynattn-claim" in mended:
                 way = Path(os.path.relpath(claims, page.parent)).as_posix()
                 there = Path(os.path.relpath(verdict, page.parent)).as_posix()

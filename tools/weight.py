@@ -15,7 +15,7 @@ from fontTools import subset
 from fontTools.ttLib import TTFont
 
 SHEETS = re.compile(r'\s*<link\b(?=[^>]*\brel="stylesheet")[^>]*\bhref="([^"?]*)[^"]*"[^>]*>')
-PICTURE = re.compile(r'<img\b([^>]*?) src="data:image/(svg\+xml|png)(;base64)?,([^"]*)"')
+PICTURE = re.compile(r'<(img|source)\b([^>]*?) (src|srcset)="data:image/(svg\+xml|png)(;base64)?,([^"]*)"')
 SCRIPT = re.compile(r'<script\b[^>]*\bsrc="([^"?]*)')
 NAMES = re.compile(r'\b(?:class|id)="([^"]*)"')
 OPTIONS = re.compile(r'<script src="[^"]*documentation_options\.js[^"]*"></script>')
@@ -37,17 +37,18 @@ def size(picture: bytes, kind: str) -> tuple[int, int]:
 
 def move_pictures(text: str, folder: Path, way: str) -> str:
     """Write the pictures within a page into files below ``folder``, to which ``way`` leads; each is loaded when the
-    reader comes near it, and of its drawings for light and for dark only the one that is shown."""
+    reader comes near it, and of its drawings, light and dark, wide and for a phone, only the one that is shown."""
 
     def move(match):
-        attributes, kind, base64, data = match.groups()
+        tag, attributes, source, kind, base64, data = match.groups()
         data = html.unescape(data)
         picture = b64decode(data) if base64 else unquote_to_bytes(data)
         name = f"{hashlib.sha256(picture).hexdigest()[:12]}.{kind.removesuffix('+xml')}"
         folder.mkdir(exist_ok=True)
         (folder / name).write_bytes(picture)
         width, height = size(picture, kind)
-        return f'<img{attributes} loading="lazy" width="{width}" height="{height}" src="{way}/{name}"'
+        lazy = ' loading="lazy"' if tag == "img" and "loading=" not in attributes else ""
+        return f'<{tag}{attributes}{lazy} width="{width}" height="{height}" {source}="{way}/{name}"'
 
     return PICTURE.sub(move, text)
 
