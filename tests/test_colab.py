@@ -167,8 +167,9 @@ for number, cells in exercises.items():
 @each_chapter
 def test_solutions_run_from_worksheets(path, environment, tmp_path):
     start, exercises = worksheet(path)
+    work = {number: (exercise.skeleton, exercise.solution) for number, exercise in exercises.items()}
     ran = subprocess.run(
-        [environment, "-c", WORK], input=json.dumps([start, exercises]), cwd=tmp_path,
+        [environment, "-c", WORK], input=json.dumps([[cell["source"] for cell in start], work]), cwd=tmp_path,
         env=colab.environment(MADE), capture_output=True, text=True,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr[-2000:]

@@ -1,6 +1,6 @@
-"""The pages of claims and of the verdict, and the first page, from the registry, the records and the notebooks.
+"""The pages of claims, of the verdict and for teachers, and the first page, from registry, records, notebooks and plans.
 
-``python tools/claims.py`` writes the three pages; ``python tools/claims.py records SEEDS [NOTEBOOK ...]`` first brings the
+``python tools/claims.py`` writes the four pages; ``python tools/claims.py records SEEDS [NOTEBOOK ...]`` first brings the
 records up to date from the runs of these notebooks (of all, if none is named) under so many seeds in ``_build/run``.
 """
 
@@ -10,6 +10,7 @@ import sys
 from itertools import count, groupby
 from pathlib import Path
 
+import plan
 import run
 from notebooks import ROOT, load, notebooks
 
@@ -159,24 +160,32 @@ def minutes(chapter: str) -> str:
     return re.search(r"(\d+) minutes", text)[1]
 
 
-def first_page(template: str, records: dict[str, dict]) -> str:
-    """The book's first page: the template, with ``{3.27:.0%}`` replaced by what was measured, and ``{minutes 01}``."""
-    title, _, text = template.partition("\n\n")
-    text = re.sub(
+def filled(text: str, records: dict[str, dict]) -> str:
+    """A text with ``{3.27:.0%}`` replaced by what was measured for claim 3.27."""
+    return re.sub(
         r"\{(\d+\.\d+):([^}]+)\}", lambda found: format(records[found[1]]["measured"], found[2]), text
     )
+
+
+def first_page(template: str, records: dict[str, dict]) -> str:
+    """The book's first page: the template with its numbers, and with ``{minutes 01}``."""
+    title, _, text = template.partition("\n\n")
+    text = filled(text, records)
     text = re.sub(r"\{minutes (\d\d)\}", lambda found: minutes(found[1]), text)
     return f"{title}\n\n{MADE}\n\n{text}"
 
 
 def made() -> dict[Path, str]:
-    """The three pages as they should be."""
+    """The four pages as they should be."""
     records = json.loads(RECORDS.read_text(encoding="utf-8"))
-    first, last = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("index.md", "verdict.md"))
+    names = ("index.md", "verdict.md", "for-teachers.md")
+    first, last, teachers = ((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
+    title, _, text = teachers.partition("\n\n")
     return {
         ROOT / "index.md": first_page(first, records),
         ROOT / "book" / "claims.md": page(records),
         ROOT / "book" / "verdict.md": verdict(last, records),
+        ROOT / "book" / "for-teachers.md": f"{title}\n\n{MADE}\n\n{plan.page(text)}",
     }
 
 

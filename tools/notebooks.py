@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -47,16 +48,20 @@ def load(path: Path) -> dict:
 FOLDED = {"hide-input", "remove-input"}
 
 
-def minutes(path: Path) -> int:
-    """How long a notebook takes to read without its exercises, by the rule that the book states, to five minutes.
+def minutes(path: Path, section: str | None = None) -> int:
+    """How long a notebook, or one section of it, takes to read without exercises, by the book's rule, to five minutes.
 
     130 words in a minute, 15 seconds for a line of code that is shown, and a minute for a figure and for a guess.
     """
-    seconds = 0.0
+    seconds, heading = 0.0, None
     for cell in load(path)["cells"]:
         text = cell["source"]
-        if re.search(r"^## Exercises$", text, re.MULTILINE):
+        if cell["cell_type"] == "markdown" and (found := re.search(r"^## (.*)$", text, re.MULTILINE)):
+            heading = found[1]
+        if heading == "Exercises":
             break
+        if section not in (None, heading):
+            continue
         if cell["cell_type"] == "markdown":
             text = re.sub(r"\]\([^)]*\)|\$[^$]*\$", " ", text)
             seconds += len(re.findall(r"[^\W_][\w'’-]*", text)) * 60 / 130 + 60 * text.count(
@@ -83,14 +88,42 @@ def exercise_minutes(difficulty: str, solution: str) -> int:
     return THINKING[difficulty] + 5 * ((operations > 4) + (operations > 16))
 
 
-def worksheet(path: Path) -> tuple[list[str], dict[str, tuple[str, str]]]:
-    """The code that every exercise of a notebook needs, set-up and imports; and by number its skeleton and solution."""
+class Exercise(NamedTuple):
+    """An exercise of a notebook."""
+
+    skeleton: str  # what the reader completes, and its check
+    solution: str  # the right code, and its check
+    text: str  # what is asked for, with its heading
+    folded: str  # the whole cell with the solution
+
+
+def worksheet(path: Path) -> tuple[list[dict], dict[str, Exercise]]:
+    """The cells that every exercise of a notebook needs, set-up and imports; and its exercises by number."""
     cells = load(path)["cells"]
-    start = [cell["source"] for cell in cells if cell["cell_type"] == "code"][:2]
     exercises = {}
-    for cell, after in zip(cells, cells[1:], strict=False):
-        if cell["cell_type"] == "code" and (
-            number := re.search(r'^check\("([\d.]+)"', cell["source"], re.MULTILINE)
-        ):
-            exercises[number[1]] = (cell["source"], SOLUTION.search(after["source"])[1])
-    return start, exercises
+    for before, cell, after in zip(cells, cells[1:], cells[2:]):
+        found = re.search(r'^check\("([\d.]+)"', cell["source"], re.MULTILINE)
+        if cell["cell_type"] == "code" and found:
+            text = re.search(rf"^### {re.escape(found[1])} .*", before["source"], re.MULTILINE | re.DOTALL)[0]
+            solution = SOLUTION.search(after["source"])[1]
+            exercises[found[1]] = Exercise(cell["source"], solution, text, after["source"])
+    setup, imports = [cell for cell in cells if cell["cell_type"] == "code"][:2]
+    imports["source"] = imported(
+        imports["source"], "\n".join(exercise.solution for exercise in exercises.values())
+    )
+    return [setup, imports], exercises
+
+
+def imported(source: str, code: str) -> str:
+    """The imports and the seed of a notebook's second cell; of the book's own package only what the code names.
+
+    What else the cell holds prepares the notebook's experiments, and may train; and some of the package is the answer.
+    """
+    named = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+    kept = ["# @title Imports"]
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.ImportFrom) and statement.module.startswith("dynattn"):
+            statement.names = [name for name in statement.names if (name.asname or name.name) in named]
+        if getattr(statement, "names", None) or ast.unparse(statement) == "seed = dynattn.seed()":
+            kept.append(ast.unparse(statement))
+    return "\n".join(kept)
