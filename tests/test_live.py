@@ -365,7 +365,7 @@ def test_html_is_deterministic_and_holds_text_as_text():
     figure = live(**arguments)
     bundle = figure._repr_mimebundle_()
     assert bundle == live(**arguments)._repr_mimebundle_()
-    assert set(bundle) == {"text/html", "image/png", "text/plain"}
+    assert set(bundle) == {"text/html", "image/png", "image/svg+xml", "text/plain"}
     assert bad in bundle["text/plain"] and "payload" not in bundle["text/html"].split("<script")[0]
     element = figure.element()
     assert "<b " not in element and "<script" not in element and "<table" in element

@@ -88,8 +88,9 @@ class Live:
             ) from None
         self.payload = payload and base64.b64encode(payload).decode()
         self.kind, self.caption, self.alt, self.table = kind, caption, alt, table
-        picture = io.BytesIO()
+        picture, self.drawing = io.BytesIO(), io.StringIO()
         still.savefig(picture, format="png", dpi=80, metadata={"Software": None})
+        still.savefig(self.drawing, format="svg", metadata={"Date": None, "Creator": None})
         plt.close(still)
         self.picture = base64.b64encode(picture.getvalue()).decode()
 
@@ -120,6 +121,7 @@ class Live:
         return {
             "text/html": self.element() + f'<script class="dynattn-live">{SCRIPT}</script>',
             "image/png": self.picture,
+            "image/svg+xml": self.drawing.getvalue(),  # for slides and the figure pack, at any size
             "text/plain": repr(self),
         }
 
