@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 SEEDS ?= 10
+VARIANT ?= 0
 PORT ?= 8000
 
 # What the caller has set up for other Pythons is nothing to the book's own.
@@ -13,7 +14,7 @@ bin := .venv/bin
 code := dynattn tests tools
 
 .NOTPARALLEL:
-.PHONY: help env book pdf test serve lint format repo release claims bench clean
+.PHONY: help env book pdf test serve lint format repo release claims bench course graders course-test clean
 
 help:
 	@echo "make book               build the book into _build/html, running every notebook that has changed"
@@ -25,6 +26,10 @@ help:
 	@echo "make bench              measure the attention layers against torch's own, and the live figures"
 	@echo "make repo URL=https://github.com/OWNER/NAME   write the repository's address everywhere"
 	@echo "make release VERSION=1.2.3   write the version everywhere, test, commit and tag"
+	@echo "make course             make the course kit in _build/course: notebooks for students and teachers, worksheets, assignments,"
+	@echo "                        classroom.zip (VARIANT=2: with other numbers; WORKSHEETS=https://...: where they will be published)"
+	@echo "make graders            install otter-grader and nbgrader beside the book; otter's autograders need it, before make course"
+	@echo "make course-test        the course kit, with the graders themselves"
 	@echo "make clean              remove what was built (_build; .venv stays)"
 	@echo
 	@echo "Needed: Python 3.11 to 3.14, on Linux (x86_64 or ARM64) or macOS 14 or newer on Apple silicon."
@@ -37,6 +42,7 @@ env:
 book: env
 	@$(bin)/python tools/run.py
 	@$(bin)/python tools/claims.py
+	@$(bin)/python tools/quiz.py
 	@$(bin)/python tools/pages.py
 	@echo "The book is built: open file://$(CURDIR)/_build/html/index.html"
 
@@ -71,6 +77,15 @@ claims: env
 
 bench: env
 	@$(bin)/python tests/bench.py
+
+course: book
+	@$(bin)/python tools/course.py --variant '$(VARIANT)' --published '$(WORKSHEETS)'
+
+graders: env
+	@$(bin)/python tools/course_graders.py
+
+course-test: graders course
+	@$(bin)/python -m pytest tests/course/graders.py
 
 clean:
 	rm -rf _build

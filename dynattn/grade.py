@@ -180,7 +180,15 @@ def _run(path, skip, bare, seconds, memory, found):
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report"
         report.touch()
-        command = [sys.executable, "-m", "dynattn.grade", "--one", str(path), "--report", str(report)]
+        command = [
+            sys.executable,
+            "-m",
+            "dynattn.grade",
+            "--one",
+            str(path.absolute()),
+            "--report",
+            str(report),
+        ]
         command += ["--skip", ",".join(skip), "--memory", str(memory)] + ["--bare"] * bare
         environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "agg"}
         silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 
@@ -123,6 +124,13 @@ def test_the_rows_say_why(table):
     assert table["no notebook", ""]["diagnosis"] == "this is no notebook that can be read."
     styles = {student: table[student, "2.1"]["style"] for student in ("right", "float32", "numpy")}
     assert styles == {"right": "float64", "float32": "float32", "numpy": "NumPy"}
+
+
+def test_a_path_from_the_folder_where_it_is_called(tmp_path, monkeypatch):
+    handed_in(tmp_path / "sheets" / "a.ipynb")
+    monkeypatch.chdir(tmp_path)
+    found = grade_notebook(Path("sheets", "a.ipynb"), seconds=20)
+    assert [result.status for result in found] == ["right"] * 3
 
 
 def test_cells_in_another_order_and_helpers_in_their_own(tmp_path):
