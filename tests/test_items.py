@@ -168,7 +168,9 @@ def test_the_sections_of_an_idea_are_there():
 
 def said(number: str):
     """What the judge of an exercise says of the mistakes that it lists, and of the wrong answers that the tests hold."""
-    yield from (diagnosis for variant in range(variants(number)) for diagnosis in _judge(number, variant).mistakes)
+    yield from (
+        diagnosis for variant in range(variants(number)) for diagnosis in _judge(number, variant).mistakes
+    )
     yield from (grade(number, answer).diagnosis for other, answer, _ in WRONG.values() if other == number)
 
 

@@ -76,14 +76,16 @@ def ring(ties):
     return S
 
 
-def heads_in_loops(x, W_Q, W_K, W_V, W_O, n_heads, mask, width=None, hidden=lambda mask: ~mask):
+def heads_in_loops(
+    x, W_Q, W_K, W_V, W_O, n_heads, mask, width=None, hidden=lambda mask: ~mask, gone=-torch.inf
+):
     """Head by head with slices; the output projection added up from the columns of each head."""
     d = x.shape[1] // n_heads
     output = 0
     for h in range(n_heads):
         own = slice(h * d, h * d + d)
         logits = (x @ W_Q[own].T) @ (x @ W_K[own].T).T / (width or d) ** 0.5
-        A = torch.where(hidden(mask), torch.tensor(-torch.inf).to(x), logits).softmax(1)
+        A = torch.where(hidden(mask), torch.tensor(gone).to(x), logits).softmax(1)
         output = output + A @ (x @ W_V[own].T) @ W_O[:, own].T
     return output
 
@@ -182,6 +184,10 @@ RIGHT = {
     "2.2, where": (
         "2.2",
         lambda q, k, v, mask: torch.where(mask, q @ k.T / q.shape[1] ** 0.5, -1e30).softmax(1) @ v,
+    ),
+    "2.2, after the softmax, and divided again": (
+        "2.2",
+        lambda q, k, v, mask: F.normalize((q @ k.T / q.shape[1] ** 0.5).softmax(1) * mask, p=1, dim=1) @ v,
     ),
     "2.3": ("2.3", points),
     "2.3, float32": ("2.3", lambda n: tuple(t.float() for t in points(n))),
@@ -301,6 +307,11 @@ WRONG = {
         attend(scale=lambda q, k: 1 / np.sqrt(len(k))),
         "number of keys",
     ),
+    "2.1, the values' width": (
+        "2.1",
+        lambda q, k, v: (q @ k.T / v.shape[1] ** 0.5).softmax(1) @ v,
+        "values' width",
+    ),
     "2.1, times the root": ("2.1", attend(scale=lambda q, k: np.sqrt(q.shape[1])), "multiplied"),
     "2.1, over queries": ("2.1", attend(axis=0), "over the queries"),
     "2.1, no softmax": ("2.1", lambda q, k, v: q @ k.T / q.shape[1] ** 0.5 @ v, "no softmax"),
@@ -326,6 +337,13 @@ WRONG = {
     "2.2, inverted": ("2.2", attend(before=lambda s, mask: hide(s, ~mask)), "inverted"),
     "2.2, logits to zero": ("2.2", attend(before=lambda s, mask: s * mask), "set to 0"),
     "2.2, not used": ("2.2", attend(), "not used"),
+    "2.2, 1e-9": ("2.2", attend(before=lambda s, mask: np.where(mask, s, 1e-9)), "set to 0"),
+    "2.2, added": ("2.2", attend(before=lambda s, mask: s + mask), "added as it is"),
+    "2.2, a number that seemed small": (
+        "2.2",
+        attend(before=lambda s, mask: np.where(mask, s, -50.0)),
+        "fixed number",
+    ),
     "2.2, no scale": ("2.2", attend(scale=lambda q, k: 1, before=hide), "no scale"),
     "2.2, over queries": ("2.2", attend(axis=0, before=hide), "over the queries"),
     "2.2, NaN": ("2.2", lambda q, k, v, mask: v.new_full((len(q), v.shape[1]), math.nan), "not finite"),
@@ -341,6 +359,7 @@ WRONG = {
     "2.3, transposed": ("2.3", lambda n: tuple(t.T for t in points(n)), "shapes"),
     "2.4, diagonal alone": ("2.4", lambda a: torch.diag(a - a**2), "OTHER weights"),
     "2.4, no outer product": ("2.4", lambda a: a * torch.eye(len(a)), "outer product"),
+    "2.4, one everywhere": ("2.4", lambda a: a[:, None] * (1 - a), "everywhere"),
     "2.4, sign": ("2.4", lambda a: a[:, None] * a - a.diag(), "sign"),
     "2.4, a vector": ("2.4", lambda a: a * (1 - a), "shape"),
     "3.1, no scale": ("3.1", lambda x, W_Q, W_K: ((x @ W_Q.T) @ (x @ W_K.T).T).softmax(1), "no scale"),
@@ -363,6 +382,16 @@ WRONG = {
         "3.1",
         lambda x, W_Q, W_K: ((x @ W_K.T) @ (x @ W_Q.T).T / len(W_Q) ** 0.5).softmax(1),
         "changed places",
+    ),
+    "3.1, scaled late": (
+        "3.1",
+        lambda x, W_Q, W_K: ((x @ W_Q.T) @ (x @ W_K.T).T).softmax(1) / len(W_Q) ** 0.5,
+        "after the softmax",
+    ),
+    "3.1, times the root": (
+        "3.1",
+        lambda x, W_Q, W_K: ((x @ W_Q.T) @ (x @ W_K.T).T * len(W_Q) ** 0.5).softmax(1),
+        "multiplied",
     ),
     "3.1, logits": ("3.1", lambda x, W_Q, W_K: (x @ W_Q.T) @ (x @ W_K.T).T / len(W_Q) ** 0.5, "softmax"),
     "3.2, equal": ("3.2", lambda D, d, out: math.ceil((D * (2 * d + out)) ** 0.5), "MORE"),
@@ -394,6 +423,11 @@ WRONG = {
     "4.1, squares": ("4.1", lambda D, H, d, n: (4 * D**2, H * n * n), "square"),
     "4.1, one head": ("4.1", lambda D, H, d, n: (4 * D * d, H * n * n), "one head only"),
     "4.1, one matrix": ("4.1", lambda D, H, d, n: (4 * D * H * d, n * n), "one for all"),
+    "4.1, whole matrices for each": (
+        "4.1",
+        lambda D, H, d, n: (4 * H * D * D, H * n * n),
+        "as wide as the token",
+    ),
     "4.1, exchanged": ("4.1", lambda D, H, d, n: (H * n * n, 4 * D * H * d), "changed places"),
     "4.2, input cut": (
         "4.2",
@@ -456,6 +490,11 @@ WRONG = {
         numpy_heads(cut_blocks, join_blocks, lambda W_O: W_O),
         "W_O is transposed",
     ),
+    "4.2, a number that seemed small": (
+        "4.2",
+        lambda *arguments: heads_in_loops(*arguments, gone=-50.0),
+        "fixed number",
+    ),
     "4.2, one head": ("4.2", lambda *a: multi_head_by_torch(*a[:5], 1, a[6]), "one head of full width"),
     "4.2, all transposed": (
         "4.2",
@@ -500,6 +539,8 @@ WRONG = {
 
 # Kinds of answers that are the same mistake.
 SAME = {
+    "2.2, logits to zero",
+    "2.2, 1e-9",
     *("2.3, short", "2.3, the same length for all"),
     *("2.3, transposed", "2.3, for six tokens only"),
     *("1.4, always", "1.4, factors that sum to 1"),
