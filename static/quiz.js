@@ -20,10 +20,23 @@ for (const form of document.querySelectorAll(".book-quiz")) {
   button.textContent = "Check";
   fieldset.append(button, verdict);
   form.addEventListener("change", () => verdict.replaceChildren());
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
+  const show = () => {
     const { reason, right } = reasons.get(form.querySelector(":checked"));
     verdict.className = right ? "book-right" : "book-wrong";
     verdict.replaceChildren(reason);
+  };
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    show();
+  });
+  // On paper, as without scripts, each choice stands with its reason.
+  let shown = false;
+  addEventListener("beforeprint", () => {
+    shown = verdict.hasChildNodes();
+    for (const [radio, { reason }] of reasons) radio.parentElement.after(reason);
+  });
+  addEventListener("afterprint", () => {
+    for (const { reason } of reasons.values()) reason.remove();
+    if (shown) show();
   });
 }

@@ -181,12 +181,16 @@ def test_a_page_shows_the_drawing_that_fits_it(phone, browser, address, built): 
     page = holding(built, ".dynattn-figure source")
     tab = phone(page)
     image = tab.locator(".dynattn-figure picture:has(source) img.dynattn-light").first
+    image.scroll_into_view_if_needed()
+    image.evaluate("image => image.decode()")
     assert image.evaluate("i => i.currentSrc == new URL(i.previousElementSibling.srcset, location)")
     box = image.bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= 390 and abs(box["width"] - 358) <= 1
     assert image.evaluate("i => Math.abs(i.naturalWidth / i.naturalHeight - i.width / i.height) < 0.01")
     tab, responses = visit(browser, address, page, width=820)
     image = tab.locator(".dynattn-figure picture:has(source) img.dynattn-light").first
+    image.scroll_into_view_if_needed()
+    image.evaluate("image => image.decode()")
     assert image.evaluate("i => i.currentSrc == i.src")
     asked = {response.url.split("/")[-1] for response in responses}
     soup = BeautifulSoup((built / f"{page}.html").read_text(encoding="utf-8"), "html.parser")

@@ -56,6 +56,11 @@ def article(name: str, level: int, names: set[str]) -> BeautifulSoup:
             link["href"] = f"#{page}/{place}".rstrip("/")
         elif target.startswith("file:"):
             del link["href"]
+    for image in found.select("img"):
+        image.attrs.pop("loading", None)  # nobody comes near it before it is printed
+        image["src"] = urljoin((SITE / f"{name}.html").as_uri(), image["src"])
+    for source in found.select("source"):  # drawings for phones
+        source.decompose()
     for heading in found.select("h1, h2, h3, h4"):
         heading["role"], heading["aria-level"] = "heading", level + int(heading.name[1]) - 1
     found.name = "div"

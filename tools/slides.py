@@ -55,9 +55,14 @@ class Slide:
     notes: list[str] = field(default_factory=list)
 
 
+def formula(tex: str, tag: str) -> str:
+    """A formula as the book's pages have it, in a span or a div."""
+    return f'<{tag} class="math">{mathml(tex, tag == "div")}</{tag}>'
+
+
 MARKDOWN = MarkdownIt("js-default").use(dollarmath_plugin)  # no raw HTML, but tables
-MARKDOWN.add_render_rule("math_inline", lambda _, tokens, i, *rest: mathml(tokens[i].content, False))
-MARKDOWN.add_render_rule("math_block", lambda _, tokens, i, *rest: mathml(tokens[i].content, True))
+MARKDOWN.add_render_rule("math_inline", lambda _, tokens, i, *rest: formula(tokens[i].content, "span"))
+MARKDOWN.add_render_rule("math_block", lambda _, tokens, i, *rest: formula(tokens[i].content, "div"))
 
 
 def inline(text: str) -> str:
@@ -171,7 +176,7 @@ class Deck:
             elif part.startswith("|"):
                 self.add("table", heading, MARKDOWN.render(part))
             else:
-                self.add("formula", heading, mathml(part.strip("$").strip().rstrip(".,").strip(), True))
+                self.add("formula", heading, formula(part.strip("$").strip().rstrip(".,").strip(), "div"))
 
     def guess(self, text: str) -> None:
         before, *guesses = GUESS.split(text)
@@ -251,8 +256,8 @@ def write(folder: Path) -> dict[str, list[Slide]]:
         ):
             (folder / "reveal" / part).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(reveal / part, folder / "reveal" / part)
-    for style in (ROOT / "static" / "book.css", TEMPLATES / "slides.css"):
-        shutil.copy(style, folder)
+    for part in (ROOT / "static" / "book.css", ROOT / "static" / "math.woff2", TEMPLATES / "slides.css"):
+        shutil.copy(part, folder)
     decks = {
         path.with_suffix(".html").name: Deck(path).slides
         for path in notebooks()
