@@ -7,7 +7,6 @@ Moodle; and ``classroom.zip``, for a room without internet. Nothing of it is com
 
 import argparse
 import contextlib
-import importlib.util
 import io
 import re
 import shutil
@@ -18,10 +17,13 @@ from urllib.parse import urlsplit
 import colab
 import course_graders
 import course_moodle
+import figurepack
 import nbformat
+import pdf
 import progress
 import repo
 import run
+import slides
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from notebooks import ROOT, Exercise, load, notebooks, worksheet
@@ -32,7 +34,6 @@ from dynattn.exercises import text, variants
 OUT = ROOT / "_build" / "course"
 SITE = ROOT / "_build" / "html"
 CONTENT = ROOT / "course"
-PARTS = {"slides": "slides", "figures": "figurepack"}  # what tools of their own write into a folder
 LINK = re.compile(r"\[([^\]]*)\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 ROOM = """\
@@ -259,11 +260,14 @@ def write(variant: int = 0, published: str = "") -> None:
     files = sorted((CONTENT / "items").glob("*.yml"))
     items = [item for file in files for item in yaml.safe_load(file.read_text(encoding="utf-8"))]
     (OUT / "moodle.xml").write_text(course_moodle.quiz(items), encoding="utf-8")
-    for folder, tool in PARTS.items():
-        if importlib.util.find_spec(tool):
-            progress.say(f"make the {folder}")
-            shutil.rmtree(OUT / folder, ignore_errors=True)
-            importlib.import_module(tool).write(OUT / folder)
+    for folder, tool in (("slides", slides), ("figures", figurepack)):
+        progress.say(f"make the {folder}")
+        shutil.rmtree(OUT / folder, ignore_errors=True)
+        tool.write(OUT / folder)
+    if pdf.PDF.exists():
+        shutil.copy(pdf.PDF, OUT)
+    else:
+        progress.say("  without the book as PDF: `make pdf` first, to have it")
     progress.say("make classroom.zip")
     classroom(wheel)
     progress.say(f"The course kit is in {OUT}")
