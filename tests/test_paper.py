@@ -183,6 +183,13 @@ def test_the_book_in_one_file(browser, built, tmp_path):
         title, led = document.get_metadata_value("Title"), list(links(document))
     assert outline == expected
     assert starts == sorted(starts)
+    for (_, title_), at in zip(outline, starts):
+        if title_ in {
+            squeeze(soup.select_one("article h1").get_text().removesuffix("#")) for soup in soups.values()
+        }:
+            assert paper[at].text.startswith(title_) or title_ in paper[at].text[:60], (
+                "a page begins on a sheet of its own"
+            )
     assert squeeze(title) in paper[0].text
     assert [sheet.number for sheet in paper] == ["", *map(str, range(2, len(paper) + 1))]
     assert any(isinstance(target, int) for target in led)

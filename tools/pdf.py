@@ -24,6 +24,16 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"
 PAPER = {"format": "A4", "tagged": True, "outline": True}
 
 
+# What the site's own style sheet knows nothing of.
+STYLE = """
+@page :first { @bottom-center { content: none } }
+.book-cover { padding-top: 7cm; text-align: center; }
+.book-cover p:first-child { font-size: 26pt; font-weight: 600; line-height: 1.25; }
+.book-cover + .book-page, .book-part, .book-page + .book-page { break-before: page; }
+.book-part { break-after: avoid; color: var(--pst-color-text-muted); }
+"""
+
+
 def program() -> str | None:
     """Chromium or Chrome."""
     return next(filter(None, map(shutil.which, PROGRAMS)), None)
@@ -78,7 +88,7 @@ def gather(wanted=None) -> str:
         script.decompose()
     shell.title.string = cited["title"]
     lines = [cited["title"], *(author["name"] for author in cited["authors"]), f"Version {cited['version']}"]
-    parts = ["<style>@page :first { @bottom-center { content: none } }</style>"]
+    parts = [f"<style>{STYLE}</style>"]
     parts += ['<div class="book-cover">', *(f"<p>{escape(line)}</p>" for line in lines), "</div>"]
     for done, (name, level, part) in enumerate(book, 1):
         if part:
