@@ -291,3 +291,17 @@ def check_questions(root):
         answers = question.findall("answer")
         assert [answer.get("fraction") for answer in answers].count("100") == 1
         assert len(answers) >= 2 and all(answer.findtext("feedback/text") for answer in answers)
+
+
+@pytest.mark.parametrize("form", ["A", "B"])
+def test_a_test_is_printed_with_its_key(form):
+    items = yaml.safe_load((ROOT / "course" / "items" / "tests.yml").read_text(encoding="utf-8"))
+    text, key = course.printed(items, form).split(f"# Key to test {form}")
+    assert [line.split()[0] for line in key.strip().split(", ")] == [str(number) for number in range(1, 13)]
+    assert len(re.findall(r"(?m)^\*\*\d+\.\*\*", text)) == 12 and not re.search(r"\{\d+\.\d+:", text)
+    answers = {
+        f"{item['id']}": choice["text"] for item in items for choice in item["choices"] if choice.get("right")
+    }
+    number, letter = key.strip().split(", ")[4].split()
+    block = text.split(f"**{number}.**")[1]
+    assert f"- ({letter}) {answers[f'{form}-05']}"[:40] in block.split("**6.**")[0]

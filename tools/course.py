@@ -8,6 +8,7 @@ Moodle; and ``classroom.zip``, for a room without internet. Nothing of it is com
 import argparse
 import contextlib
 import io
+import json
 import re
 import shutil
 import zipfile
@@ -25,6 +26,7 @@ import repo
 import run
 import slides
 import yaml
+from claims import RECORDS, filled
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from notebooks import ROOT, Exercise, load, notebooks, worksheet
 from packaging.requirements import Requirement
@@ -141,6 +143,8 @@ def sheet(path: Path, variant: int, published: str) -> list:
         f"chapter {int(path.name[:2])}; about {minutes} minutes. Run the two cells below. Then put your answer in the place of each `...` and "
         "run its cell: `check` says which mistake it sees. Keep the lines with `check`, and hand in this file."
     )
+    if any(chosen(number, variant) for number in exercises):
+        head += f"\n\n*Variant {variant}: some exercises ask for something else than the book's.*"
     if urlsplit(published).hostname == "github.com":
         head += f"\n\n[Open in Colab](https://colab.research.google.com/github{urlsplit(published).path}/{path.name})"
     cells = [new_markdown_cell(head, id="worksheet")]
@@ -235,6 +239,19 @@ def classroom(wheel: Path) -> None:
     part.replace(OUT / "classroom.zip")
 
 
+def printed(items: list[dict], form: str) -> str:
+    """A form of the test, to be printed: its questions, and on a page of its own the key."""
+    asked = [item for item in items if item["id"].startswith(f"{form}-")]
+    text, key = f"# Test {form}\n\nOne answer to each question is right. Not yet validated.\n", []
+    for number, item in enumerate(asked, 1):
+        text += f"\n**{number}.** {item['question'].strip()}\n\n"
+        for letter, choice in zip("abcd", item["choices"]):
+            text += f"- ({letter}) {choice['text']}\n"
+            key += [f"{number} {letter}"] * bool(choice.get("right"))
+    text += f'\n<div style="break-before: page"></div>\n\n# Key to test {form}\n\n{", ".join(key)}\n'
+    return filled(text, json.loads(RECORDS.read_text(encoding="utf-8")))
+
+
 def write(variant: int = 0, published: str = "") -> None:
     """Write the kit, with the worksheets and assignments of a variant."""
     for name in ("student", "worksheets", "instructor", "otter", "nbgrader"):
@@ -260,6 +277,12 @@ def write(variant: int = 0, published: str = "") -> None:
     files = sorted((CONTENT / "items").glob("*.yml"))
     items = [item for file in files for item in yaml.safe_load(file.read_text(encoding="utf-8"))]
     (OUT / "moodle.xml").write_text(course_moodle.quiz(items), encoding="utf-8")
+    shutil.rmtree(OUT / "notes", ignore_errors=True)
+    if (CONTENT / "notes").exists():
+        shutil.copytree(CONTENT / "notes", OUT / "notes")
+    (OUT / "tests").mkdir(exist_ok=True)
+    for form in sorted({item["id"][0] for item in items if re.match("[A-Z]-", item["id"])}):
+        (OUT / "tests" / f"test-{form}.md").write_text(printed(items, form), encoding="utf-8")
     for folder, tool in (("slides", slides), ("figures", figurepack)):
         progress.say(f"make the {folder}")
         shutil.rmtree(OUT / folder, ignore_errors=True)

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import yaml
 from notebooks import ROOT, load, minutes, notebooks
 
+from dynattn.exercises import variants
+
 PLAN = ROOT / "course" / "plan.yml"
 
 
@@ -137,6 +139,7 @@ def difficulties() -> str:
         (level, ", ".join(f"{entry.number}" for entry in found if entry.difficulty == level))
         for level in ("easy", "medium", "hard", "open")
     ]
+    rows.append(("with variants", ", ".join(number for number in exercises() if variants(number) > 1)))
     return table("Difficulty | Exercises", rows)
 
 

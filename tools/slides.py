@@ -20,7 +20,7 @@ from formulas import mathml
 from jinja2 import Environment, FileSystemLoader
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
-from notebooks import FOLDED, ROOT, notebooks
+from notebooks import FOLDED, ROOT, SOLUTION, notebooks
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
@@ -167,6 +167,9 @@ class Deck:
 
     def prose(self, text: str, choice: dict) -> None:
         """What the chapter says becomes the notes of the slide before; formulas, tables and guesses are slides."""
+        if SOLUTION.search(text):
+            return  # of a sheet that may be another variant's
+        text = re.sub(r"<details><summary>(.*?)</summary>", r"**\1**", text).replace("</details>", "")
         for part in re.split(r"(?m)(\$\$[^$]*\$\$|(?:^\|.*\n?)+)", text):
             heading = choice.get("heading", self.section)
             if not part.startswith(("$$", "|")):
