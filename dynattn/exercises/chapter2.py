@@ -110,9 +110,10 @@ _BEFORE = {
 
 
 def _pointer_text(by):
+    shift = "Chapter 1's shift" if by == 1 else "A shift like chapter 1's"
     return (
-        "Chapter 1's shift, by attention: place `n` queries and `n` keys in the plane, each of shape (n, 2), so that each token "
-        f"gives nearly all its weight to {_BEFORE[by]}. Arrows only: no mask, no parameters."
+        f"{shift}, by attention: place `n` queries and `n` keys in the plane, each of shape (n, 2), so that each token gives nearly "
+        f"all its weight to {_BEFORE[by]}. Arrows only: no mask, no parameters. Return the queries and the keys."
     )
 
 

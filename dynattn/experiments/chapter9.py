@@ -36,15 +36,6 @@ KINDS = {
 ORDERS, DISCOUNTS = (4, 5, 6, 7), (0.75, 0.9)
 
 
-def layer_norm(x, scale=1.0, shift=0.0, eps=1e-5):
-    """Each token (..., d) less its mean and divided by its spread, then scaled and shifted, by numbers or (d,).
-
-    Ba, Kiros, Hinton 2016, equation 3, with eps as torch has it. :class:`torch.nn.LayerNorm` does the same.
-    """
-    centred = x - x.mean(-1, keepdim=True)
-    return scale * centred / (centred.square().mean(-1, keepdim=True) + eps).sqrt() + shift
-
-
 @dataclass(frozen=True)
 class Names:
     """Names in sixteen languages: ``training`` and ``held_out``, each language -> names; the ``characters``; and texts of 65
