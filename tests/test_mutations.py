@@ -150,7 +150,7 @@ MUTANTS = {
     "batches without seed": ("training", "torch.Generator().manual_seed(int(seed))", "torch.Generator(); generator.seed()", "training"),
     "a loss of NaN goes on": ("_checks", "if not torch.isfinite(value):", "if False:", "training"),
     "checks that pass all": ("exercises/__init__", '"wrong" if diagnosis else "right"', '"right"', "exercises:wrong_answers"),
-    "gradients not looked at": ("exercises/_judging", 'if gradient and _style.get() != "NumPy":', "if False:", "exercises:wrong_answers"),
+    "gradients not looked at": ("exercises/_judging", 'if self.gradient and _style.get() != "NumPy":', "if False:", "exercises:wrong_answers"),
     "alternative text not escaped": ("figures", 'alt="{html.escape(alt)}"', 'alt="{alt}"', "figures"),
     "no dark drawing": ("figures", "ON_DARK[found[0]]", "found[0]", "figures"),
     "block without the first residual": ("transformer", "x = x + self._mixed(self.norm", "x = self._mixed(self.norm", "transformer:torchs"),
