@@ -30,8 +30,8 @@ SAME = {name for of in BANK for name in of.SAME}  # kinds of answers that are th
 @pytest.fixture(autouse=True)
 def seeded():
     """Some answers draw at random, as 11.5 asks for; one time in twenty a wrong one gets the general diagnosis."""
-    torch.manual_seed(0)
-    np.random.seed(0)
+    torch.manual_seed(1)
+    np.random.seed(1)
 
 
 def said(capsys, number, answer) -> str:
