@@ -1,23 +1,27 @@
 """What the tests share: the places of the book, its notebooks as data, a browser, and a count of what is done."""
 
+import functools
 import os
 import shutil
 import subprocess
 import sys
 import threading
 import time
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))  # the tests know the book as its tools do
 
 import pdf  # noqa: E402
 import repo  # noqa: E402
-from notebooks import load, notebooks  # noqa: E402
+from notebooks import load, notebooks, pages  # noqa: E402
 
 CHAPTERS = notebooks()
+PAGES = pages()
 EXECUTED = ROOT / "_build" / "run" / "0"
 SITE = ROOT / "_build" / "html"
 NEW = "https://github.com/some-one/a.book"  # an address for a copy of the repository
@@ -138,6 +142,58 @@ def browser():
         browser = playwright.chromium.launch(executable_path=pdf.program(), args=pdf.ARGUMENTS)
         yield browser
         browser.close()
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def address(built):
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Silent, directory=built)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def visit(browser, address, page, scheme="light", width=1280):
+    """Open a page as on a first visit; return it with all that it asked for, and fail on any error."""
+    tab = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}).new_page()
+    responses, errors = [], []
+    tab.on("response", lambda response: responses.append(response))
+    tab.on("requestfailed", lambda request: errors.append(f"failed: {request.url}"))
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.on(
+        "console",
+        lambda message: errors.append(message.text) if message.type in ("error", "warning") else None,
+    )
+    tab.goto(f"{address}/{page}.html", wait_until="networkidle")
+    assert errors == []
+    assert responses and all(response.ok for response in responses), [r.url for r in responses if not r.ok]
+    here = [response for response in responses if response.url.startswith((address, "data:", "blob:"))]
+    assert len(here) == len(responses), [response.url for response in responses if response not in here]
+    return tab, responses
+
+
+def within(tab, width: int) -> list[str]:
+    """Whether the page scrolls sideways on a small screen."""
+    before = tab.viewport_size
+    tab.set_viewport_size({"width": width, "height": 700})
+    tab.wait_for_timeout(300)
+    found = tab.evaluate("document.documentElement.scrollWidth")
+    tab.set_viewport_size(before)
+    tab.wait_for_timeout(400)  # the sidebar slides back
+    return [f"{found} px wide on a screen of {width} px"] if found > width else []
+
+
+def holding(built, *selectors: str) -> str:
+    """The first page that has all of these."""
+    for page in PAGES:
+        soup = BeautifulSoup((built / f"{page}.html").read_text(encoding="utf-8"), "html.parser")
+        if all(soup.select(selector) for selector in selectors):
+            return page
+    raise AssertionError(f"no page has {selectors}")
 
 
 # One text of each look, and all pictures. axe takes nearly all of its time for contrasts, of which each follows from

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_pages import PAGES, address  # noqa: F401
+from conftest import PAGES
 from tornado.websocket import websocket_connect
 
 PROGRAM = next(filter(None, map(shutil.which, ("firefox", "firefox-esr"))), None)
@@ -114,7 +114,7 @@ LACKS = """[
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_page_in_firefox(firefox, address, page):  # noqa: F811
+def test_page_in_firefox(firefox, address, page):
     errors = firefox.visit(f"{address}/{page}.html", 320)
     assert errors + firefox.ask(LACKS) == []
 
@@ -131,7 +131,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_is_wrong_in_firefox_is_found(firefox, address, tmp_path, fault):  # noqa: F811
+def test_what_is_wrong_in_firefox_is_found(firefox, address, tmp_path, fault):
     page = tmp_path / "page.html"
     page.write_text(
         f"<!doctype html><title>t</title><p>right</p>{FAULTS[fault]}".replace("ADDRESS", address),

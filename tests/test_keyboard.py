@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from bs4 import BeautifulSoup
 from claims import claims, homes
-from test_pages import CHAPTERS, PAGES, address, holding, visit, within  # noqa: F401
+from conftest import PAGES, holding, visit, within
 from theme import MENDS
 
 from dynattn.claims import Claim
@@ -34,7 +34,7 @@ def test_alternative_texts_are_short(soups):
     assert [(page, text[:80]) for page, text in texts if len(text.split()) > 60] == []
 
 
-def test_what_a_live_figure_says_of_its_drawings_is_short(browser, address, soups):  # noqa: F811
+def test_what_a_live_figure_says_of_its_drawings_is_short(browser, address, soups):
     long = []
     for page, soup in soups.items():
         if soup.select("dynattn-live"):
@@ -46,7 +46,7 @@ def test_what_a_live_figure_says_of_its_drawings_is_short(browser, address, soup
     assert long == []
 
 
-def test_formulas_are_spoken(browser, address, built):  # noqa: F811
+def test_formulas_are_spoken(browser, address, built):
     """Each one is mathematics to a screen reader, with what stands in it."""
     tab, _ = visit(browser, address, holding(built, "article div.math", "article span.math"))
     formulas = tab.locator("article .math > math")
@@ -157,7 +157,7 @@ def contrast(pair: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_without_scripts_a_page_has_colours_and_pictures(browser, address, rich, scheme):  # noqa: F811
+def test_without_scripts_a_page_has_colours_and_pictures(browser, address, rich, scheme):
     """Also where the system is dark: no black text on dark grey."""
     context = browser.new_context(java_script_enabled=False, color_scheme=scheme)
     tab = context.new_page()
@@ -185,7 +185,7 @@ def test_a_page_without_colours_would_be_found():
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_in_the_readers_own_colours_no_picture_lies_under_a_text(browser, address, rich, scheme):  # noqa: F811
+def test_in_the_readers_own_colours_no_picture_lies_under_a_text(browser, address, rich, scheme):
     context = browser.new_context(forced_colors="active", color_scheme=scheme)
     tab = context.new_page()
     tab.goto(f"{address}/{rich}.html", wait_until="networkidle")
@@ -196,7 +196,7 @@ def test_in_the_readers_own_colours_no_picture_lies_under_a_text(browser, addres
     context.close()
 
 
-def test_nothing_moves_for_those_who_want_no_motion(browser, address, rich):  # noqa: F811
+def test_nothing_moves_for_those_who_want_no_motion(browser, address, rich):
     context = browser.new_context(reduced_motion="reduce")
     tab = context.new_page()
     tab.goto(f"{address}/{rich}.html", wait_until="networkidle")
@@ -216,7 +216,7 @@ CUT = """[...document.querySelectorAll("article :is(p, li, td, th, summary, h1, 
 
 
 @pytest.mark.parametrize("width", [390, 640, 1280])
-def test_text_may_be_spaced_and_enlarged(browser, address, rich, width):  # noqa: F811
+def test_text_may_be_spaced_and_enlarged(browser, address, rich, width):
     """A page of 1,280 px at 200 % is one of 640; nothing is cut off, nor does the page scroll sideways."""
     tab, _ = visit(browser, address, rich, width=width)
     tab.evaluate("document.querySelectorAll('article details').forEach((fold) => { fold.open = true })")

@@ -1,22 +1,18 @@
 """The built pages: complete, linked, reachable for everyone, and readable without any other host."""
 
-import functools
 import gzip
 import itertools
 import re
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 import repo
 from bs4 import BeautifulSoup
-from conftest import ROOT, SITE, violations
-from notebooks import notebooks, pages
+from conftest import PAGES, ROOT, SITE, holding, violations, visit, within
+from notebooks import notebooks
 from theme import MENDS, add_worst
 
-PAGES = pages()
 ROOT_PATH = urlsplit(repo.site(repo.current(ROOT))).path or "/"
 CHAPTERS = [f"book/{path.stem}" for path in notebooks() if path.parent.name == "book"]
 each_page = pytest.mark.parametrize("page", PAGES)
@@ -171,49 +167,6 @@ def test_what_folds_has_a_name(before, after):
 # ------------------------------------------------------------------------------------- in a browser
 
 
-class Silent(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture(scope="module")
-def address(built):
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Silent, directory=built)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-def visit(browser, address, page, scheme="light", width=1280):
-    """Open a page as on a first visit; return it with all that it asked for, and fail on any error."""
-    tab = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}).new_page()
-    responses, errors = [], []
-    tab.on("response", lambda response: responses.append(response))
-    tab.on("requestfailed", lambda request: errors.append(f"failed: {request.url}"))
-    tab.on("pageerror", lambda error: errors.append(str(error)))
-    tab.on(
-        "console",
-        lambda message: errors.append(message.text) if message.type in ("error", "warning") else None,
-    )
-    tab.goto(f"{address}/{page}.html", wait_until="networkidle")
-    assert errors == []
-    assert responses and all(response.ok for response in responses), [r.url for r in responses if not r.ok]
-    here = [response for response in responses if response.url.startswith((address, "data:", "blob:"))]
-    assert len(here) == len(responses), [response.url for response in responses if response not in here]
-    return tab, responses
-
-
-def within(tab, width: int) -> list[str]:
-    """Whether the page scrolls sideways on a small screen."""
-    before = tab.viewport_size
-    tab.set_viewport_size({"width": width, "height": 700})
-    tab.wait_for_timeout(300)
-    found = tab.evaluate("document.documentElement.scrollWidth")
-    tab.set_viewport_size(before)
-    tab.wait_for_timeout(400)  # the sidebar slides back
-    return [f"{found} px wide on a screen of {width} px"] if found > width else []
-
-
 @each_page
 def test_page_in_a_browser(browser, address, page):
     """One visit: no error, no other host, mathematics set, 600 KB at most with all pictures, no scrolling sideways on a
@@ -346,15 +299,6 @@ def test_pictures_come_when_the_reader_comes_near_them(browser, address, built):
     tab.pdf()
     assert all(tab.locator("article .dynattn-light, .book-still").evaluate_all(there))
     tab.context.close()
-
-
-def holding(built, *selectors: str) -> str:
-    """The first page that has all of these."""
-    for page in PAGES:
-        soup = BeautifulSoup((built / f"{page}.html").read_text(encoding="utf-8"), "html.parser")
-        if all(soup.select(selector) for selector in selectors):
-            return page
-    raise AssertionError(f"no page has {selectors}")
 
 
 @pytest.mark.parametrize("width", [1250, 1600])

@@ -6,8 +6,9 @@ import urllib.parse
 import matplotlib.pyplot as plt
 import pytest
 from bs4 import BeautifulSoup
+from conftest import PAGES, holding, visit, within
 from helpers import normal
-from test_pages import CHAPTERS, PAGES, address, holding, visit, within  # noqa: F401
+from test_pages import CHAPTERS
 from theme import label_cells
 from weight import move_pictures
 
@@ -18,7 +19,7 @@ SMALLEST = 9  # px
 
 
 @pytest.fixture
-def phone(browser, address):  # noqa: F811
+def phone(browser, address):
     """Opens a page on a phone."""
     context = browser.new_context(**PHONE)
 
@@ -176,7 +177,7 @@ def test_the_book_s_figures_can_be_read_on_a_phone(built):
     assert narrow, "some figures have a drawing of their own"
 
 
-def test_a_page_shows_the_drawing_that_fits_it(phone, browser, address, built):  # noqa: F811
+def test_a_page_shows_the_drawing_that_fits_it(phone, browser, address, built):
     """And asks for no other one but that for paper."""
     page = holding(built, ".dynattn-figure source")
     tab = phone(page)
@@ -302,7 +303,7 @@ def test_fingers_find_what_they_shall_move(phone, built):
 
 
 @pytest.mark.parametrize("page", ["index", *CHAPTERS, "book/claims", "book/verdict"])
-def test_no_page_scrolls_sideways(browser, address, page):  # noqa: F811
+def test_no_page_scrolls_sideways(browser, address, page):
     tab, _ = visit(browser, address, page, width=820)
     assert within(tab, 820) + within(tab, 390) == []
     tab.context.close()
