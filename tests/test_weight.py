@@ -1,6 +1,7 @@
 """What the site's style sheet, its icons and its pictures are cut down to."""
 
 import base64
+import re
 import struct
 
 import pytest
@@ -8,6 +9,8 @@ import tinycss2
 import weight
 from bs4 import BeautifulSoup
 from fontTools.ttLib import TTFont
+
+from dynattn import figures
 
 KNOWN = {"here", "main"}
 
@@ -94,3 +97,12 @@ def test_a_page_asks_for_one_style_sheet_and_for_icons_that_are_there(built):
     for icon in ("fa-bars", "fa-chevron-down", "fa-magnifying-glass", "fa-circle-half-stroke", "fa-xmark"):
         sign = weight.re.search(rf'\.{icon}\b[^{{}}]*{{[^}}]*"(.)"', style)
         assert sign and ord(sign[1]) in font.getBestCmap(), icon
+
+
+def test_a_drawing_has_its_size_once(tmp_path):
+    """The book's own say it where they were drawn; twice would be no HTML."""
+    figure, axes = figures.subplots(width=7.5)
+    axes.set_title("a")
+    page = figures.element(figure, caption="c", alt="a 1")
+    tags = re.findall(r"<(?:img|source)\b[^>]*>", weight.move_pictures(page, tmp_path, "figures"))
+    assert len(tags) == 4 and all(tag.count(" width=") == tag.count(" height=") == 1 for tag in tags)

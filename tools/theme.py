@@ -101,10 +101,7 @@ def label_cells(text: str) -> str:
         if sum(7 * letters + 18 for letters in longest) <= 358:  # pixels, about
             return table
         head, end, body = table.partition("</thead>")
-        plain = [
-            re.sub(r"\\\\[()]", "", html.unescape(name)) for name in rows[0]
-        ]  # a formula, as it is typed
-        names = itertools.cycle(map(html.escape, plain))
+        names = itertools.cycle(html.escape(html.unescape(name)) for name in rows[0])
         body = re.sub(r"<t[hd]\b", lambda found: f'{found[0]} data-label="{next(names)}"', body)
         table = (
             re.sub(r"<th\b", '<th role="columnheader"', head)

@@ -46,9 +46,10 @@ def move_pictures(text: str, folder: Path, way: str) -> str:
         name = f"{hashlib.sha256(picture).hexdigest()[:12]}.{kind.removesuffix('+xml')}"
         folder.mkdir(exist_ok=True)
         (folder / name).write_bytes(picture)
-        width, height = size(picture, kind)
+        if " width=" not in attributes:  # the book's own drawings have it from where they were drawn
+            attributes += ' width="{}" height="{}"'.format(*size(picture, kind))
         lazy = ' loading="lazy"' if tag == "img" and "loading=" not in attributes else ""
-        return f'<{tag}{attributes}{lazy} width="{width}" height="{height}" {source}="{way}/{name}"'
+        return f'<{tag}{attributes}{lazy} {source}="{way}/{name}"'
 
     return PICTURE.sub(move, text)
 
