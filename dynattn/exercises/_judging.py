@@ -176,12 +176,15 @@ def says(answer, arguments):
 
 
 def call(answer, arguments):
-    """Run an answer on copies of the arguments, and make a float64 tensor of what it returns."""
-    before, given = ([as_given(argument) for argument in arguments] for _ in range(2))
-    result = attempt(answer, given)
-    if not all(map(_same, before, given)):
-        raise CheckFailed("your code changes its input in place; work on a copy.")
-    return tensor(result)
+    """A float64 tensor of what an answer returns for copies of the arguments, which it leaves as they are."""
+    return tensor(kept(answer, arguments))
+
+
+def several(result, count: int, names: str):
+    """Float64 tensors of the things that an answer returned; ``names`` says which, such as "two matrices, W_Q and W_K"."""
+    if not (isinstance(result, tuple | list) and len(result) == count):
+        raise CheckFailed(f"return {names}.")
+    return map(tensor, result)
 
 
 def tensor(result):
@@ -206,6 +209,15 @@ def tensor(result):
 def run(answer, arguments=()):
     """What an answer returns, given the arguments in the style of the day; it may also be the thing itself, not a function."""
     return attempt(answer, list(map(as_given, arguments)))
+
+
+def kept(answer, arguments):
+    """What an answer returns for copies of the arguments; an answer that changes them is refused."""
+    before, given = ([as_given(argument) for argument in arguments] for _ in range(2))
+    result = attempt(answer, given)
+    if not all(map(_same, before, given)):
+        raise CheckFailed("your code changes its input in place; work on a copy.")
+    return result
 
 
 def attempt(answer, arguments):

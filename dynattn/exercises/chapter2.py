@@ -19,7 +19,7 @@ from dynattn.exercises._judging import (
     normal,
     parts,
     run,
-    tensor,
+    several,
 )
 
 # ----------------------------------------------------------------------------- 2.1 and 2.2, attention, with a mask
@@ -131,10 +131,7 @@ def _pointer(by):
     def read(answer, case):
         """Which token each row gives most to, and, in the cases that ask for it, whether that is nearly all."""
         n, *sharp = case
-        result = run(answer, (n,))
-        if not (isinstance(result, tuple | list) and len(result) == 2):
-            raise CheckFailed("return two tensors, the queries and the keys.")
-        q, k = map(tensor, result)
+        q, k = several(run(answer, (n,)), 2, "two tensors, the queries and the keys")
         if q.shape != (n, 2) or k.shape != (n, 2):
             raise CheckFailed(
                 f"got shapes {tuple(q.shape)} and {tuple(k.shape)}; expected ({n}, 2) for queries and for keys."

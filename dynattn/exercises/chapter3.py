@@ -18,7 +18,7 @@ from dynattn.exercises._judging import (
     close,
     normal,
     run,
-    tensor,
+    several,
     unlike,
 )
 from dynattn.tasks import lookup
@@ -122,10 +122,7 @@ def _asked(name, value_first):
 
     def reads(answer, case):
         """Whether most tokens read one that wants them; one they want; themselves; whether they avoid who wants them."""
-        result = run(answer)
-        if not (isinstance(result, tuple | list) and len(result) == 2):
-            raise CheckFailed("return two matrices, W_Q and W_K.")
-        W_Q, W_K = map(tensor, result)
+        W_Q, W_K = several(run(answer), 2, "two matrices, W_Q and W_K")
         if W_Q.shape != (name, width) or W_K.shape != (name, width):
             raise CheckFailed(
                 f"got shapes {tuple(W_Q.shape)} and {tuple(W_K.shape)}; expected ({name}, {width}) for both."

@@ -21,7 +21,7 @@ from dynattn.exercises._judging import (
     normal,
     parts,
     run,
-    tensor,
+    several,
 )
 from dynattn.tasks import two_lookups
 
@@ -212,10 +212,7 @@ def _two_heads(write=(0, 1)):
 
 def _named(answer, case):
     """Whether the two drinks are named in their order, and whether in the other one."""
-    result = run(answer)
-    if not (isinstance(result, tuple | list) and len(result) == 4):
-        raise CheckFailed("return four matrices, W_Q, W_K, W_V and W_O.")
-    W_Q, W_K, W_V, W_O = map(tensor, result)
+    W_Q, W_K, W_V, W_O = several(run(answer), 4, "four matrices, W_Q, W_K, W_V and W_O")
     if shapes := [tuple(W.shape) for W in (W_Q, W_K, W_V, W_O) if W.shape != (16, 16)]:
         raise CheckFailed(f"got a matrix of shape {shapes[0]}; expected (16, 16) for all four.")
     (question, keys, values), answers, asked = two_lookups(500, torch.Generator().manual_seed(0))

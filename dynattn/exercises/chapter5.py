@@ -10,12 +10,11 @@ from dynattn.exercises._judging import (
     Exercise,
     Hard,
     Variants,
-    as_given,
-    attempt,
     call,
     close,
+    kept,
     normal,
-    tensor,
+    several,
     unlike,
 )
 
@@ -23,17 +22,6 @@ from dynattn.exercises._judging import (
 def _directions(widest=lambda n: n, count=lambda n, r: r * (2 * n - r)):
     """The dimension of tables of logits, with one part replaced."""
     return lambda n, d_k: torch.tensor(count(n, min(d_k, widest(n))))
-
-
-def _pair(answer, A, names):
-    """The two tensors that an answer returns for its own copy of A."""
-    before, given = as_given(A), as_given(A)
-    result = attempt(answer, [given])
-    if not bool((before == given).all()):
-        raise CheckFailed("your code changes its input in place; work on a copy.")
-    if not (isinstance(result, tuple | list) and len(result) == 2):
-        raise CheckFailed(f"return two tensors, {names}.")
-    return map(tensor, result)
 
 
 # ------------------------------------------------------------------------------- 5.2, your own fixed networks
@@ -65,7 +53,7 @@ def _superposition(by):
 
     def sums(answer, case):
         """What two matrices of the same size become, of which both have the same networks."""
-        found = [list(_pair(answer, A, "c and W")) for A in case]
+        found = [list(several(kept(answer, [A]), 2, "two tensors, c and W")) for A in case]
         for c, W in found:
             n = len(case[0])
             K = n * (n - 1) + 1
@@ -132,7 +120,7 @@ def _greedy(A):
 def _mixed(answer, case):
     """The mixture of hard routings, few and with shares that are not negative."""
     (A,) = case
-    shares, routings = _pair(answer, A, "shares and routings")
+    shares, routings = several(kept(answer, case), 2, "two tensors, shares and routings")
     n, most = len(A), len(A) * (len(A) - 1) + 1
     if shares.dim() != 1 or routings.shape != (len(shares), n) or len(shares) == 0:
         raise CheckFailed(

@@ -3,7 +3,17 @@
 import torch
 
 from dynattn import mixers
-from dynattn.exercises._judging import ONE_TOKEN, CheckFailed, Exercise, Hard, Variants, normal, run, tensor
+from dynattn.exercises._judging import (
+    ONE_TOKEN,
+    CheckFailed,
+    Exercise,
+    Hard,
+    Variants,
+    normal,
+    run,
+    several,
+    tensor,
+)
 from dynattn.tasks import content_or_place
 
 # --------------------------------------------------------------------------------- 6.1, the best static answer
@@ -158,10 +168,7 @@ def _by_hand():
 
 def _reads(answer, case):
     """Whether each token reads the one that it looks for, or else the one before."""
-    result = run(answer)
-    if not (isinstance(result, tuple | list) and len(result) == 3):
-        raise CheckFailed("return three matrices, W_Q, W_K and W_places.")
-    W_Q, W_K, W_places = map(tensor, result)
+    W_Q, W_K, W_places = several(run(answer), 3, "three matrices, W_Q, W_K and W_places")
     shapes = [tuple(W.shape) for W in (W_Q, W_K, W_places)]
     if shapes != [(8, 24), (8, 24), (12, 12)]:
         raise CheckFailed(f"got shapes {', '.join(map(str, shapes))}; expected (8, 24), (8, 24), (12, 12).")

@@ -5,7 +5,7 @@ import math
 import torch
 
 from dynattn.attention import attention
-from dynattn.exercises._judging import CheckFailed, Exercise, Hard, Variants, normal, run, says, tensor
+from dynattn.exercises._judging import CheckFailed, Exercise, Hard, Variants, normal, run, says, several
 
 # ----------------------------------------------------------------------------------------- 7.1, a lead in a row
 
@@ -240,10 +240,7 @@ def _heads(n):
 
     def error(answer, case):
         """The relative error of c_1 A_1 + c_2 A_2."""
-        result = run(answer)
-        if not (isinstance(result, tuple | list) and len(result) == 4):
-            raise CheckFailed("return four things: A_1, A_2, c_1 and c_2.")
-        A_1, A_2, c_1, c_2 = map(tensor, result)
+        A_1, A_2, c_1, c_2 = several(run(answer), 4, "four things: A_1, A_2, c_1 and c_2")
         for name, A in (("A_1", A_1), ("A_2", A_2)):
             if A.shape != (n, n):
                 raise CheckFailed(f"{name} has shape {tuple(A.shape)}; expected {(n, n)}.")

@@ -11,7 +11,7 @@ from dynattn.exercises._judging import (
     call,
     normal,
     run,
-    tensor,
+    several,
     unlike,
 )
 from dynattn.tasks import regressions
@@ -225,10 +225,7 @@ def _step(first):
     def answers(answer, case):
         """What the head says to many questions."""
         d, _ = case
-        result = run(answer, case)
-        if not (isinstance(result, tuple | list) and len(result) == 2):
-            raise CheckFailed("return two things, B and W_V.")
-        B, W_V = map(tensor, result)
+        B, W_V = several(run(answer, case), 2, "two things, B and W_V")
         if B.shape != (d + 1, d + 1) or W_V.shape != (d + 1,):
             raise CheckFailed(
                 f"got shapes {tuple(B.shape)} and {tuple(W_V.shape)} for d = {d}; expected {(d + 1, d + 1)} and {(d + 1,)}."
