@@ -9,6 +9,7 @@ import course_graders
 import course_moodle
 import nbformat
 import pytest
+import quiz
 import repo
 import yaml
 from conftest import CHAPTERS, ROOT, SITE, cells
@@ -279,7 +280,7 @@ def test_the_books_own_questions_for_moodle():
     files = sorted((ROOT / "course" / "items").glob("*.yml"))
     if not files:
         pytest.skip("there are no questions yet")
-    items = [item for file in files for item in yaml.safe_load(file.read_text(encoding="utf-8"))]
+    items = [item for file in files for item in quiz.read(file)]
     root = tree.fromstring(course_moodle.quiz(items))
     check_questions(root)
     assert len(root.findall("question[@type='multichoice']")) == len(items)
@@ -295,7 +296,7 @@ def check_questions(root):
 
 @pytest.mark.parametrize("form", ["A", "B"])
 def test_a_test_is_printed_with_its_key(form):
-    items = yaml.safe_load((ROOT / "course" / "items" / "tests.yml").read_text(encoding="utf-8"))
+    items = quiz.read(ROOT / "course" / "items" / "tests.yml")
     text, key = course.printed(items, form).split(f"# Key to test {form}")
     assert [line.split()[0] for line in key.strip().split(", ")] == [str(number) for number in range(1, 13)]
     assert len(re.findall(r"(?m)^\*\*\d+\.\*\*", text)) == 12 and not re.search(r"\{\d+\.\d+:", text)

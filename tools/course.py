@@ -8,7 +8,6 @@ Moodle; and ``classroom.zip``, for a room without internet. Nothing of it is com
 import argparse
 import contextlib
 import io
-import json
 import re
 import shutil
 import zipfile
@@ -22,11 +21,10 @@ import figurepack
 import nbformat
 import pdf
 import progress
+import quiz
 import repo
 import run
 import slides
-import yaml
-from claims import RECORDS, filled
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from notebooks import ROOT, Exercise, load, notebooks, worksheet
 from packaging.requirements import Requirement
@@ -249,12 +247,12 @@ def printed(items: list[dict], form: str) -> str:
             text += f"- ({letter}) {choice['text']}\n"
             key += [f"{number} {letter}"] * bool(choice.get("right"))
     text += f'\n<div style="break-before: page"></div>\n\n# Key to test {form}\n\n{", ".join(key)}\n'
-    return filled(text, json.loads(RECORDS.read_text(encoding="utf-8")))
+    return text
 
 
 def write(variant: int = 0, published: str = "") -> None:
     """Write the kit, with the worksheets and assignments of a variant."""
-    for name in ("student", "worksheets", "instructor", "otter", "nbgrader"):
+    for name in ("student", "worksheets", "instructor", "otter", "nbgrader", "notes", "tests"):
         shutil.rmtree(OUT / name, ignore_errors=True)
     for wheel in OUT.glob("*.whl"):
         wheel.unlink()
@@ -275,17 +273,15 @@ def write(variant: int = 0, published: str = "") -> None:
         progress.say(f"  as in the book, since they have no variants: {', '.join(kept)}")
     course_graders.write(OUT, OUT / "worksheets", sheets, wheel)
     files = sorted((CONTENT / "items").glob("*.yml"))
-    items = [item for file in files for item in yaml.safe_load(file.read_text(encoding="utf-8"))]
+    items = [item for file in files for item in quiz.read(file)]
     (OUT / "moodle.xml").write_text(course_moodle.quiz(items), encoding="utf-8")
-    shutil.rmtree(OUT / "notes", ignore_errors=True)
     if (CONTENT / "notes").exists():
         shutil.copytree(CONTENT / "notes", OUT / "notes")
-    (OUT / "tests").mkdir(exist_ok=True)
+    (OUT / "tests").mkdir()
     for form in sorted({item["id"][0] for item in items if re.match("[A-Z]-", item["id"])}):
         (OUT / "tests" / f"test-{form}.md").write_text(printed(items, form), encoding="utf-8")
     for folder, tool in (("slides", slides), ("figures", figurepack)):
         progress.say(f"make the {folder}")
-        shutil.rmtree(OUT / folder, ignore_errors=True)
         tool.write(OUT / folder)
     if pdf.PDF.exists():
         shutil.copy(pdf.PDF, OUT)

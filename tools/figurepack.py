@@ -5,7 +5,6 @@ Each is an SVG for a light page and one for a dark page; ``figures.csv`` has the
 
 import csv
 import html
-import json
 import re
 import shutil
 import urllib.parse
@@ -13,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import run
-from notebooks import notebooks
+from notebooks import load, notebooks
 
-from dynattn.figures import ON_DARK
+from dynattn.figures import _dark
 
 LICENCE = "CC BY 4.0"
 
@@ -32,11 +31,8 @@ class Picture:
 
 
 def executed(path: Path) -> dict:
-    """A notebook of the book as it was run, with each cell's source as one string."""
-    notebook = json.loads((run.OUT / "0" / path.name).read_text(encoding="utf-8"))
-    for cell in notebook["cells"]:
-        cell["source"] = "".join(cell["source"])
-    return notebook
+    """A notebook of the book as it was run."""
+    return load(run.OUT / "0" / path.name)
 
 
 def shown(cell: dict, kind: str) -> list[str]:
@@ -56,8 +52,7 @@ def picture(cell: dict) -> Picture | None:
                 return Picture(*map(urllib.parse.unquote, sources), caption, alt, False)
             if not (drawn := shown(cell, "image/svg+xml")):
                 raise ValueError(f"{cell['id']}: got no drawing, expected a live figure's still as SVG")
-            dark = re.sub("|".join(ON_DARK), lambda colour: ON_DARK[colour[0]], drawn[0])
-            return Picture(drawn[0], dark, caption, alt, True)
+            return Picture(drawn[0], _dark(drawn[0]), caption, alt, True)
     return None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import yaml
-from notebooks import ROOT, load, minutes, notebooks
+from notebooks import ROOT, THINKING, load, minutes, notebooks
 
 from dynattn.exercises import variants
 
@@ -137,7 +137,7 @@ def difficulties() -> str:
     found = exercises().values()
     rows = [
         (level, ", ".join(f"{entry.number}" for entry in found if entry.difficulty == level))
-        for level in ("easy", "medium", "hard", "open")
+        for level in THINKING
     ]
     rows.append(("with variants", ", ".join(number for number in exercises() if variants(number) > 1)))
     return table("Difficulty | Exercises", rows)

@@ -5,6 +5,7 @@ A choice is a fold which opens to its feedback; ``static/quiz.js`` makes of them
 
 import html
 import json
+from pathlib import Path
 
 import yaml
 from claims import MADE, RECORDS, filled
@@ -20,13 +21,16 @@ Each question has one right answer and takes about a minute. Choose before you l
 """
 
 
-def items(chapter: str) -> list[dict]:
-    """A chapter's questions, with their numbers from the records; none where there is no file."""
-    path = ROOT / "course" / "items" / f"{chapter}.yml"
-    if not path.exists():
-        return []
+def read(path: Path) -> list[dict]:
+    """The questions of a file, with their numbers from the records."""
     records = json.loads(RECORDS.read_text(encoding="utf-8"))
     return yaml.safe_load(filled(path.read_text(encoding="utf-8"), records))
+
+
+def items(chapter: str) -> list[dict]:
+    """A chapter's questions; none where there is no file."""
+    path = ROOT / "course" / "items" / f"{chapter}.yml"
+    return read(path) if path.exists() else []
 
 
 def question(item: dict) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 from bs4 import BeautifulSoup
-from figurepack import executed, picture, shown
+from figurepack import Picture, executed, picture, shown
 from formulas import mathml
 from jinja2 import Environment, FileSystemLoader
 from markdown_it import MarkdownIt
@@ -99,9 +99,8 @@ def words(text: str) -> str:
     return f"<p>{inline(text)}</p>"
 
 
-def drawing(cell: dict) -> str:
-    """A cell's figure; a live one without its caption, which says what to do with it."""
-    found = picture(cell)
+def drawing(found: Picture) -> str:
+    """A figure; a live one without its caption, which says what to do with it."""
     caption = "" if found.live else f"<figcaption>{html.escape(found.caption)}</figcaption>"
     source = f"data:image/svg+xml,{urllib.parse.quote(found.light)}"
     return f'<figure><img alt="{html.escape(found.alt)}" src="{source}">{caption}</figure>'
@@ -196,8 +195,8 @@ class Deck:
         box, *others = boxes(cell) or [None]
         heading = choice.get("heading", box.headline if box else self.section)
         tables = [table for table in shown(cell, "text/html") if "<table" in table and "<figure" not in table]
-        if picture(cell):
-            self.figure(cell, heading, said, box)
+        if found := picture(cell):
+            self.figure(found, heading, said, box)
         elif not FOLDED & tags:
             lines = [line for line in source.splitlines() if not re.match(r"figures\.|claim\(", line)]
             listing = highlight("\n".join(lines), PythonLexer(), HtmlFormatter(nowrap=True))
@@ -215,18 +214,18 @@ class Deck:
             self.add("claim", box.headline, box=box)
         self.asked = False
 
-    def figure(self, cell: dict, heading: str, said: str, box: Box | None) -> None:
+    def figure(self, found: Picture, heading: str, said: str, box: Box | None) -> None:
         """A figure's slide; it takes the place of the words with which its section, or the chapter, begins."""
         last = self.slides[-1]
         if last.kind == "title":
-            last.body = drawing(cell)
+            last.body = drawing(found)
         elif last.kind == "words" and last.heading == self.section == heading and not self.asked:
-            last.kind, last.body = "figure", drawing(cell)
+            last.kind, last.body = "figure", drawing(found)
         else:
-            self.add("figure", heading, drawing(cell), box=box)
+            self.add("figure", heading, drawing(found), box=box)
         self.slides[-1].notes.append(said)
-        if picture(cell).live:
-            self.slides[-1].notes.append(f"In the book this figure is live. {picture(cell).caption}")
+        if found.live:
+            self.slides[-1].notes.append(f"In the book this figure is live. {found.caption}")
 
     def add_notes(self, path: Path) -> None:
         """An instructor's notes: a part headed as a section goes with its first slide, all else with the title."""
