@@ -15,13 +15,14 @@ import yaml
 from conftest import CHAPTERS, ROOT, SITE, cells
 from notebooks import worksheet
 from packaging.requirements import Requirement
+from pypdfium2 import PdfDocument
 
 import course
 from dynattn.grade import grade_notebook
 
 EXERCISES = {path: worksheet(path)[1] for path in CHAPTERS}
 MATH = '<span class="math inline">'
-NOTE = "The one point.\n\n## Against\n\nWhat to answer.\n\n## On the board\n\nFive arrows.\n"
+NOTE = "# Notes\n\nThe one point.\n\n## Against\n\nWhat to answer.\n\n## On the board\n\nFive arrows.\n"
 ITEM = """
 - id: "02-frozen"
   concept: frozen
@@ -123,7 +124,7 @@ def test_notes_stand_below_the_title_and_below_their_sections(kit):
     noted = [path.name for path in (kit / "instructor").rglob("*.ipynb") if "For teachers" in str(read(path))]
     assert noted == ["02-attention-matrix.ipynb"]
     whole = read(kit / "instructor" / noted[0]).cells
-    assert whole[1].source == "The one point.\n\n## On the board\n\nFive arrows."
+    assert whole[1].source == "# Notes\n\nThe one point.\n\n## On the board\n\nFive arrows."
     (at,) = [at for at, cell in enumerate(whole) if cell.source == "**For teachers.** What to answer."]
     assert whole[at - 1].source.startswith("## Against\n")
 
@@ -189,6 +190,47 @@ def test_a_variant_asks_for_something_else_and_is_solved_nowhere(path):
         assert re.findall(r'require\("(.*)"\)', text) == [
             f"{n}/1" if other else n for n, other in asked.items()
         ]
+
+
+def test_notes_tests_and_projects_are_there(kit, tmp_path):
+    assert [path.name for path in (kit / "notes").iterdir()] == ["02.html"]
+    assert "<code>classroom.zip</code>" in (kit / "README.html").read_text()
+    assert "<h2>On the board</h2>" in (kit / "notes" / "02.html").read_text()
+    assert "<p>(a) yes<br" in (kit / "tests" / "test-A.html").read_text()
+    for path in (ROOT / "course" / "projects").glob("*.md"):
+        cells = course.project(path, read(CHAPTERS[0]).cells[1])
+        course.written(tmp_path / f"{path.stem}.ipynb", cells, read(CHAPTERS[0]))
+        text, code = path.read_text(encoding="utf-8"), "\n".join(cell.source for cell in cells[::2])
+        assert [cell.cell_type for cell in cells] == ["markdown", "code", "code", "markdown"]
+        assert cells[1].source.startswith("# @title Set-up") and cells[2].source in text
+        assert "```" not in code and "## How it is judged" in cells[3].source
+
+
+@pytest.mark.parametrize("form", ["A", "B"])
+def test_a_test_on_paper(form, browser):
+    """No formula is left as it is typed, each question stands with its choices, and the key is on a sheet of its own."""
+    items = quiz.read(ROOT / "course" / "items" / "tests.yml")
+    tab = browser.new_page()
+    tab.set_content(course.sheet_of_paper(course.printed(items, form)))
+    printed = PdfDocument(tab.pdf(prefer_css_page_size=True))
+    tab.close()
+    sheets = [page.get_textpage().get_text_bounded() for page in printed]
+    assert [f"Key to test {form}" in sheet for sheet in sheets] == [False] * (len(sheets) - 1) + [True]
+    assert sheets[-1].startswith("Key") and sheets[0].startswith(f"Test {form}")
+    assert not re.search(r"\$|\*\*|\\\\", "".join(sheets))
+    assert sum(len(re.findall(r"(?m)^\d+\. (?s:.*?)^\(d\)", sheet)) for sheet in sheets) == 12
+
+
+def test_variants_are_there_for_all_that_have_some(kit):
+    for path, exercises in EXERCISES.items():
+        for other in range(1, 5):
+            sheet = kit / "variants" / str(other) / path.name
+            assert sheet.exists() == any(course.variants(number) > other for number in exercises)
+            if sheet.exists():
+                text = "\n".join(cell.source for cell in read(sheet).cells)
+                changed = re.findall(r'check\("([\d.]+)", \w+, variant=\d+\)', text)
+                assert changed == [number for number in exercises if course.variants(number) > 1]
+                assert leaks(text) == [] and f"*Variant {other}:" in text
 
 
 def test_links_lead_somewhere(kit, monkeypatch):
@@ -297,7 +339,7 @@ def check_questions(root):
 @pytest.mark.parametrize("form", ["A", "B"])
 def test_a_test_is_printed_with_its_key(form):
     items = quiz.read(ROOT / "course" / "items" / "tests.yml")
-    text, key = course.printed(items, form).split(f"# Key to test {form}")
+    text, key = course.printed(items, form).split(f"---\n\n# Key to test {form}")
     assert [line.split()[0] for line in key.strip().split(", ")] == [str(number) for number in range(1, 13)]
     assert len(re.findall(r"(?m)^\*\*\d+\.\*\*", text)) == 12 and not re.search(r"\{\d+\.\d+:", text)
     answers = {
@@ -305,4 +347,4 @@ def test_a_test_is_printed_with_its_key(form):
     }
     number, letter = key.strip().split(", ")[4].split()
     block = text.split(f"**{number}.**")[1]
-    assert f"- ({letter}) {answers[f'{form}-05']}"[:40] in block.split("**6.**")[0]
+    assert f"({letter}) {answers[f'{form}-05']}"[:40] in block.split("**6.**")[0]

@@ -745,7 +745,7 @@ def check_arrows(tab):
     agrees()
     for _ in range(40):
         student.press("ArrowUp")
-    X[3, 1] = 2.1  # no further
+    X[3, 1] = 2.8  # no further
     agrees()
     arrows.get_by_role("button", name="Put the arrows back").click()
     X[:] = DATA["arrows"]["points"]

@@ -8,7 +8,7 @@ from conftest import ROOT
 
 PLAN = plan.plan()
 PROJECTS = sorted((ROOT / "course" / "projects").glob("*.md"))
-NOTES = sorted((ROOT / "course" / "notes").glob("*.md"))
+NOTES = sorted((ROOT / "course" / "notes").glob("[01]*.md"))
 COURSES = ("eight_weeks", "twelve_weeks")
 each_project = pytest.mark.parametrize("path", PROJECTS, ids=lambda path: path.stem)
 
@@ -16,6 +16,13 @@ each_project = pytest.mark.parametrize("path", PROJECTS, ids=lambda path: path.s
 @pytest.mark.parametrize("name", ["session", "day"])
 def test_the_parts_of_a_lesson_take_the_time_that_it_promises(name):
     assert sum(map(plan.needs, PLAN[name]["parts"])) == PLAN[name]["minutes"]
+
+
+def test_the_script_of_the_first_lesson_keeps_to_its_plan():
+    text = (ROOT / "course" / "notes" / "first-lesson.md").read_text(encoding="utf-8")
+    times = [tuple(map(int, found)) for found in re.findall(r"^## (\d+) to (\d+): ", text, re.MULTILINE)]
+    assert [ends - begins for begins, ends in times] == [part["minutes"] for part in PLAN["session"]["parts"]]
+    assert [begins for begins, _ in times] == [0, *(ends for _, ends in times[:-1])]
 
 
 @pytest.mark.parametrize("name", COURSES)

@@ -59,7 +59,7 @@ def test_a_deck_has_what_its_chapter_has(decks, path):
             boxes = BeautifulSoup("".join(shown(cell, "text/html")), "html.parser")
             for headline in boxes.select(".dynattn-claim strong"):
                 assert headline.get_text() in told
-    guesses = [i for i, slide in enumerate(deck) if slide.kicker == "Your guess first"]
+    guesses = [i for i, slide in enumerate(deck) if slide.kicker == slides.ASKED]
     assert len(guesses) == sum(cell["source"].count("**Your guess first.**") for cell in cells)
     for i in guesses:
         assert deck[i + 1].kind in ("words", "figure", "table", "code", "claim") and deck[i + 1].body
@@ -74,26 +74,66 @@ def test_each_section_has_notes_for_the_speaker(decks, path):
     sections = {
         slide.kicker or slide.heading for slide in deck if slide.kind != "table"
     }  # it speaks for itself
-    sections -= {"In short", "Your guess first"}
+    sections -= {"In short", slides.ASKED}
     for section in sections:
         notes = [note for slide in deck if section in (slide.kicker, slide.heading) for note in slide.notes]
         assert "".join(notes).strip(), section
 
 
-def test_an_instructors_notes_go_with_their_sections(tmp_path, monkeypatch):
+def test_an_instructors_notes_go_with_their_sections_and_questions(tmp_path, monkeypatch):
     monkeypatch.setattr(slides, "COURSE", tmp_path)
     (tmp_path / "notes").mkdir()
-    (tmp_path / "notes" / "02.md").write_text("# All\n\nFirst.\n\n## Is attention linear?\n\nSecond.\n")
+    notes = tmp_path / "notes" / "02.md"
+    notes.write_text(
+        "# All\n\nFirst.\n\n## How does a word decide what to read?\n\n**Prediction: twice as long?** One.\n\n"
+        "## Is attention linear?\n\nSecond.\n\n**Prediction: which?** Two.\n\nThird.\n"
+    )
     deck = slides.Deck(BOOK[1]).slides
-    assert "First." in "".join(deck[0].notes) and "Second." not in "".join(deck[0].notes)
-    (slide,) = [slide for slide in deck if "Second." in "".join(slide.notes)]
-    assert slide.heading == "Is attention linear?"
+    assert "First." in "".join(deck[0].notes)
+    for text in ("Second.", "Third."):
+        (slide,) = [slide for slide in deck if text in "".join(slide.notes)]
+        assert slide.heading == "Is attention linear?" and "Prediction" not in "".join(slide.notes)
+    asked = [slide for slide in deck if "Prediction" in "".join(slide.notes)]
+    assert [slide.notes[0] for slide in asked] == [
+        "**Prediction: twice as long?** One.",
+        "**Prediction: which?** Two.",
+    ]
+    assert {slide.kicker for slide in asked} == {slides.ASKED}
+    notes.write_text(notes.read_text().replace("**Prediction: which?**", ""))
+    with pytest.raises(ValueError, match=r"02\.md: got 1 predictions, expected one for each of 2 guesses"):
+        slides.Deck(BOOK[1])
+
+
+def test_a_lesson_is_made_of_slides_and_questions(tmp_path, monkeypatch):
+    """Each question comes before what answers it, each part begins with its notes, and what isn't there is named."""
+    monkeypatch.setattr(slides, "COURSE", tmp_path)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "first.md").write_text(
+        "# First\n\n## 0 to 5: One\n\nSay this.\n\n## 5 to 9: Two\n\nSay that.\n"
+    )
+    chapters = {"02": slides.Deck(BOOK[1]).slides}
+    plan = tmp_path / "first.yml"
+    plan.write_text(
+        '"0 to 5: One":\n  - ask: "Which?"\n  - {slide: "02#draw-hook", heading: "This"}\n"5 to 9: Two":\n  - slide: "02#three-roles"\n'
+    )
+    deck = slides.lesson(plan, chapters)
+    assert [(slide.kind, slide.heading) for slide in deck[:2]] == [("question", "Which?"), ("figure", "This")]
+    assert "Say this." in deck[0].notes[0] and "Say that." in deck[2].notes[0]
+    assert deck[2].kind == "words" and "Say that." not in "".join(chapters["02"][0].notes)
+    for old, new, said in (
+        ("02#draw-hook", "02#nowhere", r"first\.yml: got 02#nowhere, expected a slide, such as 02#matrix"),
+        ("5 to 9: Two", "5 to 9: Three", r"first\.yml: got '5 to 9: Three', expected a heading of first\.md"),
+    ):
+        (tmp_path / "other.yml").write_text(plan.read_text().replace(old, new))
+        (tmp_path / "notes" / "other.md").write_text((tmp_path / "notes" / "first.md").read_text())
+        with pytest.raises(ValueError, match=said.replace("first", "other")):
+            slides.lesson(tmp_path / "other.yml", chapters)
 
 
 def test_a_choice_names_a_cell_of_its_chapter_and_types_no_result(tmp_path, monkeypatch):
-    for path in sorted((ROOT / "course" / "slides").glob("*.yml")):
+    for path in sorted((ROOT / "course" / "slides").glob("[01]*.yml")):
         for name, choice in yaml.safe_load(path.read_text(encoding="utf-8")).items():
-            assert set(choice) <= {"skip", "heading", "say", "displays"}, f"{path.name}: {name}"
+            assert set(choice) <= {"skip", "heading", "say", "displays", "ask"}, f"{path.name}: {name}"
             assert not re.search(r"\d\s*%|\d\.\d", " ".join(map(str, choice.values()))), (
                 f"{path.name}: {name}"
             )
@@ -110,7 +150,6 @@ def test_a_choice_names_a_cell_of_its_chapter_and_types_no_result(tmp_path, monk
         ("One. Two.\n\n| a |\n|---|\n\n> Three.\n\n*30 minutes, exercises not included.*", ["One. Two."]),
         ("See [there](a.ipynb). (Or not. Who knows?) What follows:", ["See there. What follows."]),
         ("Long " * 30 + "end. " + "Long " * 30 + "end.", [("Long " * 30 + "end.")] * 2),
-        ("Short.\n\n*Learned: W. Computed: A.*", ["Short.", "*Learned: W. Computed: A.*"]),
         ("$$x$$", [""]),
     ],
 )
@@ -168,7 +207,7 @@ def test_every_deck_fits_its_slides_and_needs_only_its_folder(decks, browser):
     tab.wait_for_function("window.Reveal && Reveal.isReady()")
     tab.wait_for_function("count => document.querySelectorAll('.pdf-page').length == count", arg=len(deck))
     tab.goto((folder / "index.html").as_uri())
-    assert tab.locator("li a").evaluate_all(
+    assert tab.locator("main a").evaluate_all(
         "links => links.map((link) => link.getAttribute('href'))"
     ) == list(written)
     assert errors == [] and all(url.startswith((folder.as_uri(), "data:")) for url in asked)

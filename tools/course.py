@@ -238,24 +238,39 @@ def classroom(wheel: Path) -> None:
 
 
 def printed(items: list[dict], form: str) -> str:
-    """A form of the test, to be printed: its questions, and on a page of its own the key."""
+    """A form of the test as Markdown: its questions, and on a sheet of its own the key."""
     asked = [item for item in items if item["id"].startswith(f"{form}-")]
-    text, key = f"# Test {form}\n\nOne answer to each question is right. Not yet validated.\n", []
+    text, key = f"# Test {form}\n\nName:\n\nOne answer to each question is right. Not yet validated.\n", []
     for number, item in enumerate(asked, 1):
-        text += f"\n**{number}.** {item['question'].strip()}\n\n"
-        for letter, choice in zip("abcd", item["choices"]):
-            text += f"- ({letter}) {choice['text']}\n"
-            key += [f"{number} {letter}"] * bool(choice.get("right"))
-    text += f'\n<div style="break-before: page"></div>\n\n# Key to test {form}\n\n{", ".join(key)}\n'
-    return text
+        letters = list(zip("abcd", item["choices"]))
+        choices = "\\\n".join(f"({letter}) {choice['text'].strip()}" for letter, choice in letters)
+        text += f"\n**{number}.** {item['question'].strip()}\n\n{choices}\n"
+        key += [f"{number} {letter}" for letter, choice in letters if choice.get("right")]
+    return f"{text}\n---\n\n# Key to test {form}\n\n{', '.join(key)}\n"
+
+
+def sheet_of_paper(markdown: str) -> str:
+    """Markdown as a page that needs nothing else, to be read in a browser and printed from it."""
+    heading = markdown.partition("\n")[0].lstrip("# ")
+    body = slides.MARKDOWN.render(markdown)
+    return slides.templates().get_template("sheet.html").render(title=heading, body=body)
+
+
+def project(path: Path, start: dict) -> list:
+    """A project as a notebook: its text, and the first step as a cell that runs; ``start``: a chapter's set-up cell."""
+    before, code, after = re.split(r"(?m)^```(?:python)?$", path.read_text(encoding="utf-8"))
+    return [
+        new_markdown_cell(before.strip(), id="project"),
+        new_code_cell(start["source"], id="setup", metadata=start["metadata"]),
+        new_code_cell(code.strip(), id="first-step"),
+        new_markdown_cell(after.strip(), id="what-to-do"),
+    ]
 
 
 def write(variant: int = 0, published: str = "") -> None:
     """Write the kit, with the worksheets and assignments of a variant."""
-    for name in ("student", "worksheets", "instructor", "otter", "nbgrader", "notes", "tests"):
-        shutil.rmtree(OUT / name, ignore_errors=True)
-    for wheel in OUT.glob("*.whl"):
-        wheel.unlink()
+    shutil.rmtree(OUT, ignore_errors=True)
+    OUT.mkdir(parents=True)
     address = repo.current(ROOT)
     published = published or ("" if variant or ".invalid" in address else f"{address}/blob/worksheets")
     progress.say("make the notebooks for students, the worksheets, and the notebooks for instructors")
@@ -265,6 +280,9 @@ def write(variant: int = 0, published: str = "") -> None:
         written(OUT / "student" / place, student(path), like)
         written(OUT / "worksheets" / path.name, sheet(path, variant, published), like)
         written(OUT / "instructor" / place, instructor(path), like)
+        numbers = worksheet(path)[1]
+        for other in range(1, max(map(variants, numbers), default=1)):
+            written(OUT / "variants" / str(other) / path.name, sheet(path, other, ""), like)
     progress.say("make the assignments")
     sheets = {path: {number: (exercise, chosen(number, variant)) for number, exercise in worksheet(path)[1].items()}
               for path in notebooks()}  # fmt: skip
@@ -275,11 +293,20 @@ def write(variant: int = 0, published: str = "") -> None:
     files = sorted((CONTENT / "items").glob("*.yml"))
     items = [item for file in files for item in quiz.read(file)]
     (OUT / "moodle.xml").write_text(course_moodle.quiz(items), encoding="utf-8")
-    if (CONTENT / "notes").exists():
-        shutil.copytree(CONTENT / "notes", OUT / "notes")
-    (OUT / "tests").mkdir()
+    papers = {
+        f"notes/{path.stem}": path.read_text(encoding="utf-8") for path in (CONTENT / "notes").glob("*.md")
+    }
     for form in sorted({item["id"][0] for item in items if re.match("[A-Z]-", item["id"])}):
-        (OUT / "tests" / f"test-{form}.md").write_text(printed(items, form), encoding="utf-8")
+        papers[f"tests/test-{form}"] = printed(items, form)
+    page = (ROOT / "book" / "for-teachers.md").read_text(encoding="utf-8")
+    papers["README"] = "# The course kit\n\n" + re.search(r"(?ms)^## The kit\n+(.*?)^## ", page)[1]
+    for name, markdown in papers.items():
+        (OUT / name).parent.mkdir(exist_ok=True)
+        (OUT / f"{name}.html").write_text(sheet_of_paper(markdown), encoding="utf-8")
+    first = load(notebooks()[0])
+    for path in (CONTENT / "projects").glob("*.md"):
+        start = next(cell for cell in first["cells"] if cell["id"] == "setup")
+        written(OUT / "projects" / f"{path.stem}.ipynb", project(path, start), first)
     for folder, tool in (("slides", slides), ("figures", figurepack)):
         progress.say(f"make the {folder}")
         tool.write(OUT / folder)

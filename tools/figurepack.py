@@ -67,7 +67,8 @@ def write(folder: Path) -> int:
                 name = f"{path.stem}-{cell['id'].removeprefix('draw-')}"
                 for file, drawing in ((f"{name}.svg", found.light), (f"{name}-dark.svg", found.dark)):
                     (folder / file).write_text(drawing, encoding="utf-8")
-                rows.append([path.stem, f"{name}.svg", f"{name}-dark.svg", found.caption, found.alt, LICENCE])
+                caption = f"In the book this figure is live. {found.caption}" if found.live else found.caption
+                rows.append([path.stem, f"{name}.svg", f"{name}-dark.svg", caption, found.alt, LICENCE])
     with (folder / "figures.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(["chapter", "file", "file on dark", "caption", "alternative text", "licence"])

@@ -108,6 +108,13 @@ def lesson(name: str) -> str:
     return table("When | What | Where" if "starts" in entry else "Minutes | What | Where", rows)
 
 
+def handed_in(numbers: list[str]) -> str:
+    """Exercises, those last that are on the worksheet of a notebook that goes deeper."""
+    deeper = [number for number in numbers if exercises()[number].path.parent.name == "deeper"]
+    text = ", ".join(number for number in numbers if number not in deeper)
+    return f"{text}; deeper: {', '.join(deeper)}" if deeper else text
+
+
 def by_chapter() -> str:
     """What each chapter takes, in the lecture and at home."""
     rows = [
@@ -115,7 +122,7 @@ def by_chapter() -> str:
             link(number),
             chapter["lecture"],
             "<br>".join(link(f"deeper/{number}#{title}") for title in chapter["deeper"]),
-            ", ".join(chapter["hand_in"]),
+            handed_in(chapter["hand_in"]),
             at_home({"chapter": number}),
         )
         for number, chapter in plan()["chapters"].items()

@@ -1,14 +1,15 @@
 """Slides for each chapter, from its executed notebook: the structure of a chapter, not its text cut into pieces.
 
 A slide holds one thing: a figure, at most some forty words, a number, or at most twelve lines of code. What the chapter
-says about it becomes the speaker's notes. ``course/slides/NN.yml`` may choose: cell -> skip, heading, say.
+says about it becomes the speaker's notes. ``course/slides/NN.yml`` may choose: cell -> skip, heading, say, and ask, a
+question that is a slide before it. ``course/slides/first-lesson.yml`` makes a deck from several chapters' slides.
 """
 
 import html
 import re
 import shutil
 import urllib.parse
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -31,6 +32,8 @@ COURSE = ROOT / "course"
 TEMPLATES = ROOT / "tools" / "templates"
 WORDS, LINES = 40, 12  # the most that a slide holds
 GUESS = re.compile(r"^> \*\*Your guess first\.\*\* (.*(?:\n>.*)*)", re.MULTILINE)
+ASKED = "Your guess first"
+PREDICTION = re.compile(r"^\*\*Prediction: .*(?:\n.+)*\n?", re.MULTILINE)
 ENDS = ("Going deeper", "What to read next", "References")
 
 
@@ -53,6 +56,7 @@ class Slide:
     kicker: str = ""
     box: Box | None = None
     notes: list[str] = field(default_factory=list)
+    cell: str = ""  # of the notebook, from which it is made
 
 
 def formula(tex: str, tag: str) -> str:
@@ -60,7 +64,8 @@ def formula(tex: str, tag: str) -> str:
     return f'<{tag} class="math">{mathml(tex, tag == "div")}</{tag}>'
 
 
-MARKDOWN = MarkdownIt("js-default").use(dollarmath_plugin)  # no raw HTML, but tables
+MARKDOWN = MarkdownIt("js-default", {"typographer": True}).use(dollarmath_plugin)  # no raw HTML, but tables
+MARKDOWN.disable("replacements")  # quotes are set, but (c) stays what it is
 MARKDOWN.add_render_rule("math_inline", lambda _, tokens, i, *rest: formula(tokens[i].content, "span"))
 MARKDOWN.add_render_rule("math_block", lambda _, tokens, i, *rest: formula(tokens[i].content, "div"))
 
@@ -86,10 +91,10 @@ def count(text: str) -> int:
 
 
 def pieces(text: str) -> list[str]:
-    """A text's prose in pieces of whole sentences that fit on a slide; the ledger is one of its own."""
+    """A text's prose in pieces of whole sentences that fit on a slide."""
     found = [""]
     for sentence in sentences(text):
-        if found[-1] and (count(f"{found[-1]} {sentence}") > WORDS or sentence.startswith("*Learned")):
+        if found[-1] and count(f"{found[-1]} {sentence}") > WORDS:
             found.append("")
         found[-1] = f"{found[-1]} {sentence}".strip()
     return [re.sub(":$", ".", piece) for piece in found]  # what would follow is a slide of its own
@@ -131,12 +136,16 @@ class Deck:
             if self.section in ENDS:
                 break
             read = self.text if cell["cell_type"] == "markdown" else self.code
-            read(cell, self.choices.get(cell["id"]) or {})
+            self.cell, choice = cell["id"], self.choices.get(cell["id"]) or {}
+            if "ask" in choice:
+                self.add("question", choice["ask"])
+            read(cell, choice)
         self.add_notes(COURSE / "notes" / f"{number}.md")
 
     def add(self, kind: str, heading: str, body: str = "", *notes: str, box: Box | None = None) -> None:
         kicker = "" if self.section == heading else self.section
-        self.slides.append(Slide(kind, heading, body, kicker, box, [*notes, box.detail if box else ""]))
+        notes = [*notes, box.detail if box else ""]
+        self.slides.append(Slide(kind, heading, body, kicker, box, notes, self.cell))
 
     def text(self, cell: dict, choice: dict) -> None:
         first, *parts = re.split(r"(?m)^#{1,3} (.*)$", cell["source"])
@@ -154,9 +163,11 @@ class Deck:
             if heading == "Exercises":
                 self.add("list", heading, "", text)
             elif heading == "In short":
-                *said, ledger = pieces(text)
-                for piece in [*(pieces(choice["say"]) if "say" in choice else said), ledger]:
-                    self.add("ledger" if piece.startswith("*Learned") else "words", heading, words(piece))
+                said, ledger = re.split(r"(?m)^(?=\*Learned)", text)
+                listed = "".join(
+                    f"<li>{inline(sentence)}</li>" for sentence in sentences(choice.get("say", said))
+                )
+                self.add("ledger", heading, f"<ul>{listed}<li>{inline(ledger.strip())}</li></ul>")
             else:
                 kind = "words" if self.slides else "title"
                 said = choice.get("say") or pieces(text)[0]
@@ -185,7 +196,7 @@ class Deck:
         self.slides[-1].notes.append(before)
         for question, after in zip(guesses[::2], guesses[1::2]):
             self.add("question", re.sub(r"\n> ?", " ", question), "", after)
-            self.slides[-1].kicker, self.asked = "Your guess first", True
+            self.slides[-1].kicker, self.asked = ASKED, True
 
     def code(self, cell: dict, choice: dict) -> None:
         tags, source = set(cell["metadata"].get("tags", ())), cell["source"].strip()
@@ -218,9 +229,9 @@ class Deck:
         """A figure's slide; it takes the place of the words with which its section, or the chapter, begins."""
         last = self.slides[-1]
         if last.kind == "title":
-            last.body = drawing(found)
+            last.body, last.cell = drawing(found), self.cell
         elif last.kind == "words" and last.heading == self.section == heading and not self.asked:
-            last.kind, last.body = "figure", drawing(found)
+            last.kind, last.body, last.cell = "figure", drawing(found), self.cell
         else:
             self.add("figure", heading, drawing(found), box=box)
         self.slides[-1].notes.append(said)
@@ -228,14 +239,52 @@ class Deck:
             self.slides[-1].notes.append(f"In the book this figure is live. {found.caption}")
 
     def add_notes(self, path: Path) -> None:
-        """An instructor's notes: a part headed as a section goes with its first slide, all else with the title."""
+        """An instructor's notes: a prediction goes with its question, a part with its section, all else with the title."""
         if not path.exists():
             return
         start, *parts = re.split(r"(?m)^(#{1,4} .*)$", path.read_text(encoding="utf-8"))
         first = {slide.kicker or slide.heading: slide for slide in reversed(self.slides)}
+        asked = [slide for slide in self.slides if slide.kicker == ASKED]
+        predictions = PREDICTION.findall("".join(parts))
+        if len(predictions) != len(asked):
+            raise ValueError(
+                f"{path}: got {len(predictions)} predictions, expected one for each of {len(asked)} guesses"
+            )
+        for slide, prediction in zip(asked, predictions):
+            slide.notes.insert(0, prediction.strip())
         for heading, text in [("", start), *zip(parts[::2], parts[1::2])]:
             slide = first.get(heading.lstrip("# "), self.slides[0])
+            text = PREDICTION.sub("", text)
             slide.notes.append(f"**{heading.lstrip('# ')}**\n\n{text}" if heading else text)
+
+
+def lesson(path: Path, chapters: dict[str, list[Slide]]) -> list[Slide]:
+    """A deck from the decks of several chapters: for each part of the lesson what is asked, and slides, such as 02#matrix.
+
+    Args:
+        path: a file of the parts; the notes of its name in ``course/notes/`` have a part of the same heading for each.
+        chapters: the slides of the chapters by their numbers.
+    """
+    decks = reversed([(number, slide) for number, slides in chapters.items() for slide in slides])
+    found = {f"{number}#{slide.cell}": slide for number, slide in decks}  # of a cell's slides the first
+    text = (COURSE / "notes" / f"{path.stem}.md").read_text(encoding="utf-8")
+    notes = dict(re.findall(r"(?ms)^## ([^\n]*)\n(.*?)(?=^## |\Z)", text))
+    slides = []
+    for part, entries in yaml.safe_load(path.read_text(encoding="utf-8")).items():
+        if part not in notes:
+            raise ValueError(f"{path.name}: got {part!r}, expected a heading of {path.stem}.md")
+        first = len(slides)
+        for entry in entries:
+            if "ask" in entry:
+                slides.append(Slide("question", entry["ask"], kicker=part.partition(": ")[2]))
+            elif slide := found.get(entry["slide"]):
+                kind = "figure" if slide.kind == "title" else slide.kind
+                heading = entry.get("heading", slide.heading)
+                slides.append(replace(slide, kind=kind, heading=heading, notes=[*slide.notes]))
+            else:
+                raise ValueError(f"{path.name}: got {entry['slide']}, expected a slide, such as 02#matrix")
+        slides[first].notes.insert(0, f"**{part}**\n\n{notes[part].strip()}")
+    return slides
 
 
 @cache
@@ -265,8 +314,17 @@ def write(folder: Path) -> dict[str, list[Slide]]:
         for path in notebooks()
         if path.parent.name == "book"
     }
+    lessons = COURSE / "slides" / "first-lesson.yml"
+    decks = {
+        "first-lesson.html": lesson(lessons, {name[:2]: slides for name, slides in decks.items()})
+    } | decks
     for name, slides in decks.items():
-        text = templates().get_template("slides.html").render(slides=slides, chapter=int(name[:2]))
+        number = name.partition("-")[0]
+        text = (
+            templates()
+            .get_template("slides.html")
+            .render(slides=slides, chapter=int(number) if number.isdigit() else None)
+        )
         (folder / name).write_text(text, encoding="utf-8")
     text = templates().get_template("slides-index.html").render(decks=decks)
     (folder / "index.html").write_text(text, encoding="utf-8")

@@ -402,11 +402,12 @@
     }
 
     /** A point of a drawing that can be dragged, or moved by the arrow keys; `to` turns pixels into coordinates. */
-    handle(area, label, place, move, { step = 0.1, limit = 2.6 } = {}) {
+    /** limit: how far from the origin, across and up. */
+    handle(area, label, place, move, { step = 0.1, limit = [2.6, 2.6] } = {}) {
       const node = element("circle", { class: "handle", r: 11, tabindex: "0", role: "slider", "aria-label": label,
-        "aria-valuemin": -limit, "aria-valuemax": limit });
+        "aria-valuemin": -limit[0], "aria-valuemax": limit[0] });
       area.handles.append(node);
-      const set = (...to) => { move(...to.map((v) => Math.max(-limit, Math.min(limit, v)))); this.host.redraw(); };
+      const set = (...to) => { move(...to.map((v, k) => Math.max(-limit[k], Math.min(limit[k], v)))); this.host.redraw(); };
       node.addEventListener("pointerdown", (event) => { node.setPointerCapture(event.pointerId); event.preventDefault(); node.focus(); });
       node.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false }); // the page must not scroll
       node.addEventListener("pointermove", (event) => {
@@ -562,9 +563,9 @@
     arrows(panel, data) {
       const tokens = data.tokens, X = data.points.map((p) => [...p]);
       const plane = stage(panel, "the words as arrows", 340, 250), area = stage(panel, "the network that they write", 340, 180);
-      plane.to = (x, y) => [170 + 48 * x, 125 - 48 * y];
-      plane.from = (px, py) => [(px - 170) / 48, (125 - py) / 48];
-      const handles = X.map((_, i) => panel.handle(plane, `arrow of “${tokens[i]}”`, () => X[i], (x, y) => (X[i] = [x, y]), { limit: 2.1 }));
+      plane.to = (x, y) => [170 + 37 * x, 125 - 37 * y]; // so that there is room for an arrow of twice the length
+      plane.from = (px, py) => [(px - 170) / 37, (125 - py) / 37];
+      const handles = X.map((_, i) => panel.handle(plane, `arrow of “${tokens[i]}”`, () => X[i], (x, y) => (X[i] = [x, y]), { limit: [4.2, 2.8] }));
       panel.button("Put the arrows back", () => { data.points.forEach((p, i) => (X[i] = [...p])); panel.host.redraw(); });
       return () => {
         const A = weights(X, X), said = tokens.map((_, i) => { const j = A[i].indexOf(Math.max(...A[i]));
@@ -573,10 +574,10 @@
         const [ox, oy] = plane.to(0, 0);
         X.forEach((p, i) => {
           const [x, y] = plane.to(...p), long = Math.hypot(x - ox, y - oy) || 1, [ux, uy] = [(x - ox) / long, (y - oy) / long];
-          const [lx, ly] = beyond(x - ox, y - oy);
+          const far = Math.abs(x - ox) > 100, [lx, ly] = far ? [0, -1] : beyond(x - ox, y - oy);
           plane.put("line", { class: "arrow", x1: ox, y1: oy, x2: x, y2: y });
           plane.put("path", { class: "node", d: `M${x} ${y}l${-9 * ux + 4 * uy} ${-9 * uy - 4 * ux}l${-8 * uy} ${8 * ux}z` });
-          plane.put("text", { x: x + 19 * lx, y: y + 19 * ly + 4.5, "text-anchor": anchor(lx) }, tokens[i]);
+          plane.put("text", { x: x + 19 * lx, y: y + 19 * ly + 4.5, "text-anchor": far ? "middle" : anchor(lx) }, tokens[i]);
         });
         handles.forEach((place) => place());
         network(area, A, "A", tokens, tokens, `Each word reads most: ${said.join("; ")}.`);
