@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import copy
+import functools
 import itertools
 import math
 import os
@@ -13,14 +14,25 @@ import signal
 import numpy as np
 import pytest
 import torch
-from answers import chapter5, chapter6, chapter7, chapter8, chapter9, chapter10, chapter11, chapter12, part1
+from answers import (
+    chapter5,
+    chapter6,
+    chapter7,
+    chapter8,
+    chapter9,
+    chapter10,
+    chapter11,
+    chapter12,
+    found,
+    part1,
+)
 from conftest import CHAPTERS, cells
 
 from dynattn import check
 from dynattn.exercises import _EXERCISES, CheckFailed, _judge, grade, text, variants
-from dynattn.exercises._judging import close
+from dynattn.exercises._judging import CUT_OFF, DIFFERENTIABLE, NO_GRADIENT, NOTHING, UNFINISHED, close
 
-BANK = (part1, chapter5, chapter6, chapter7, chapter8, chapter9, chapter10, chapter11, chapter12)
+BANK = (part1, chapter5, chapter6, chapter7, chapter8, chapter9, chapter10, chapter11, chapter12, found)
 RIGHT, WRONG = (
     {name: case for of in BANK for name, case in getattr(of, side).items()} for side in ("RIGHT", "WRONG")
 )
@@ -122,6 +134,7 @@ def test_each_diagnosis_belongs_to_one_mistake():
     """Where the bank names a mistake, no other mistake of the same exercise gets the same message."""
     messages = {}
     for name, (number, answer, _) in WRONG.items():
+        torch.manual_seed(1), np.random.seed(1)  # as where it is tried alone
         with pytest.raises(CheckFailed) as failed:
             check(number, answer)
         message = re.sub(r"[\d.e+-]+", "", str(failed.value))
@@ -391,20 +404,79 @@ def returns(value):
     return lambda *arguments: value
 
 
+def functions(*bodies):
+    """Functions with these bodies, without source, as where notebooks are graded."""
+    for body in bodies:
+        namespace = {"torch": torch}
+        exec(f"def answer(*arguments):\n    {body}", namespace)
+        yield namespace["answer"]
+
+
+SKELETONS = "...", "pass", "'What is asked for.'", "return", "return None", "return ...", "raise NotImplementedError", "raise NotImplementedError('yet')"  # fmt: skip
+NO_RESULT = {  # what is computed, or printed, or changed, and not returned
+    "torch.zeros(3)": NOTHING,
+    "print(arguments)": NOTHING,
+    "result = 3": NOTHING,
+    "arguments and arguments[0]": NOTHING,
+    "def helper(): return 3": NOTHING,
+    "return [2, 1].sort()": NOTHING,
+    "result = 3; return ...": UNFINISHED,
+}
+
+
 @each_exercise
-@pytest.mark.parametrize(
-    "blank", [None, ..., returns(None), returns(...)], ids=["None", "...", "->None", "->..."]
-)
+@pytest.mark.parametrize("blank", [None, ..., *functions(*SKELETONS)], ids=["None", "Ellipsis", *SKELETONS])
 def test_a_skeleton_is_not_attempted(number, blank, capsys):
     assert said(capsys, number, blank) == f"Exercise {number}: not attempted yet.\n"
 
 
 @each_exercise
-def test_not_implemented_is_not_attempted(number, capsys):
-    def answer(*arguments):
-        raise NotImplementedError
+@pytest.mark.parametrize("answer, diagnosis", zip(functions(*NO_RESULT), NO_RESULT.values()), ids=NO_RESULT)
+def test_what_computes_and_returns_nothing_is_wrong(number, answer, diagnosis):
+    result = grade(number, answer)
+    assert (result.status, result.diagnosis) == ("wrong", diagnosis)
 
-    assert said(capsys, number, answer) == f"Exercise {number}: not attempted yet.\n"
+
+def test_what_raises_in_the_middle_is_broken():
+    result = grade("2.1", *functions("result = arguments[0]; raise NotImplementedError"))
+    assert (result.status, result.diagnosis) == ("broken", "your code raised NotImplementedError: ")
+
+
+def test_something_else_than_a_function_may_return_nothing():
+    for answer in (functools.partial(print), print, functools.wraps(returns)(lambda *arguments: print())):
+        assert grade("2.1", answer).diagnosis == NOTHING
+    skeleton = functools.wraps(*functions("..."))(returns(None))
+    assert grade("2.1", skeleton).status == "not attempted"
+
+
+def test_texts_say_where_gradients_are_compared():
+    sources = [source for path in CHAPTERS for cell in cells(path, "markdown")
+               for source in re.split(r"(?m)(?=^### )", cell["source"])]  # fmt: skip
+    for number in NUMBERS:
+        (source,) = [source for source in sources if source.startswith(f"### {number} ")]
+        assert (DIFFERENTIABLE in source) == _judge(number, 0).gradient, number
+    assert sum(_judge(number, 0).gradient for number in NUMBERS) == 8
+
+
+@pytest.mark.parametrize("number", [number for number in NUMBERS if _judge(number, 0).gradient])
+def test_what_is_cut_off_in_pytorch_is_refused_and_other_kinds_are_not(number):
+    """Any answer that is no tensor knows no gradient; and what is wrong with a gradient is not always a cut."""
+    right = _judge(number, 0).reference
+    for cut in (
+        torch.Tensor.detach,
+        lambda y: torch.tensor(y.tolist()),
+        lambda y: torch.from_numpy(y.detach().numpy()),
+    ):
+        result = grade(number, lambda *arguments, cut=cut: cut(right(*arguments)))
+        assert (result.status, result.diagnosis) == ("wrong", CUT_OFF)
+    for other in (torch.Tensor.tolist, lambda y: y.detach().numpy()):
+        assert grade(number, lambda *arguments, other=other: other(right(*arguments))).status == "right"
+
+    def not_finite(*arguments):
+        root = next(a for a in arguments if torch.is_tensor(a) and a.is_floating_point()).sum() * 0
+        return right(*arguments) + root.sqrt() * 0
+
+    assert grade(number, not_finite).diagnosis == NO_GRADIENT
 
 
 @each_exercise

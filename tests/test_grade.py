@@ -54,6 +54,7 @@ STUDENTS = {
         "_2_1": "def my_2_1(q, k, v): return (q @ k.T).softmax(-1) @ v",
         "_2_4": "def my_2_4(a): return torch.diag(a)",
     },
+    "no return": {"_2_1": "def my_2_1(q, k, v): (q @ k.T / q.shape[-1] ** 0.5).softmax(-1) @ v"},
     "numpy": {"_2_1": NUMPY},
     "float32": {"_2_1": FLOAT32},
     "syntax": {"_2_1": "def my_2_1(q, k, v: return v"},
@@ -75,6 +76,7 @@ WANT = {  # of 2.1, and then of 2.4
     "right": ("right", "right"),
     "empty": ("not attempted", "not attempted"),
     "half": ("wrong", "wrong"),
+    "no return": ("wrong", "right"),
     "numpy": ("right", "right"),
     "float32": ("right", "right"),
     "syntax": ("broken", "right"),
@@ -120,6 +122,7 @@ def test_the_rows_say_why(table):
         and "3 seconds" in said["endless in C"]
         and "ended Python" in said["crash"]
     )
+    assert "returns nothing" in said["no return"]
     assert "changes the check" in said["changes the judge"] and "no network" in said["asks the network"]
     assert table["no notebook", ""]["diagnosis"] == "this is no notebook that can be read."
     styles = {student: table[student, "2.1"]["style"] for student in ("right", "float32", "numpy")}

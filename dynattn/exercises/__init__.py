@@ -142,7 +142,8 @@ def check(number: str, answer, variant: int = 0) -> None:
     Args:
         number: chapter and exercise, such as "2.1".
         answer: the function, matrix or number that the exercise asks for. A function that is still a skeleton
-            (it returns None or ``...``) counts as not attempted, and nothing is raised.
+            (nothing but ``...``, ``pass``, a docstring or ``raise NotImplementedError``) counts as not attempted, and nothing is
+            raised; one that computes something and returns None is wrong.
         variant: 0 for the exercise as it stands in the book; others, for those that have some, ask for something else: :func:`text`.
 
     Raises:

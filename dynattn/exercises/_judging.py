@@ -1,5 +1,7 @@
 """What the judges of the exercises share."""
 
+import dis
+import inspect
 import itertools
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
@@ -77,18 +79,24 @@ class Exercise:
         cases = self.cases(torch.Generator().manual_seed(0))
         plain = [case for case in cases if not isinstance(case, Hard)]
         wanted = [self._own(self.reference, case) for case in plain]
-        results = []
+        results, odd = [], None
         for case, want in zip(plain, wanted):
-            results.append(got := self.outcome(answer, case))
-            if diagnosis := unlike(got, want):
-                return diagnosis
+            try:
+                results.append(got := self.outcome(answer, case))
+            except (CheckFailed, NotAttempted):
+                if odd:
+                    return odd
+                raise
+            odd = odd or unlike(got, want)
+        if odd:
+            return self._known(results, plain) or odd
         if not all(map(close, results, wanted)):
-            return self._diagnosis(results, wanted, plain)
+            return self._known(results, plain) or self._unknown(results, wanted)
         if self.gradient and _style.get() != "NumPy":
             for case in plain:
                 found = gradient_of(answer, list(map(as_given, case)))
                 if found is not None and not close(found, gradient_of(self.reference, case)):
-                    return "the output is right but its gradient is not: something cuts the result off from its inputs."
+                    return CUT_OFF if found.isfinite().all() else NO_GRADIENT
         for case in cases:
             if isinstance(case, Hard) and not self._stands(answer, case, alone=not plain):
                 return case.diagnosis
@@ -99,11 +107,15 @@ class Exercise:
         with given("float64"):
             return self.outcome(answer, case)
 
-    def _diagnosis(self, results, wanted, plain) -> str:
+    def _known(self, results, plain) -> str | None:
+        """The mistake that gives the same results, of whatever shape they are, and where they are not finite, too."""
         for diagnosis, wrong in [*self.mistakes.items(), *getattr(self.mistakes, "pairs", ())]:
             with suppress(CheckFailed):
-                if all(close(got, self._own(wrong, case)) for got, case in zip(results, plain)):
+                if all(close(got, self._own(wrong, case), True) for got, case in zip(results, plain)):
                     return diagnosis
+        return None
+
+    def _unknown(self, results, wanted) -> str:
         if self.otherwise:
             return self.otherwise
         error = max((got - want).abs().max().item() for got, want in zip(results, wanted) if got.numel())
@@ -114,7 +126,7 @@ class Exercise:
         try:
             return close(self.outcome(answer, case), self._own(self.reference, case))
         except CheckFailed:
-            if alone:
+            if alone or isinstance(case, Watched):
                 raise
             return False
 
@@ -126,6 +138,10 @@ class Hard(tuple):
         case = super().__new__(cls, arguments)
         case.diagnosis = diagnosis
         return case
+
+
+class Watched(Hard):
+    """A hard case in which the outcome itself refuses some answers, and says why; its own diagnosis is of wrong results."""
 
 
 class Variants:
@@ -220,20 +236,38 @@ def kept(answer, arguments):
     return result
 
 
-def attempt(answer, arguments):
+def attempt(answer, arguments, nothing=None):
+    """What an answer returns for these arguments; ``nothing`` is the diagnosis if it does something and returns nothing."""
     try:
         result = answer(*arguments) if callable(answer) else answer
-    except NotImplementedError:
-        raise NotAttempted from None
     except (Exception, SystemExit) as error:
+        if isinstance(error, NotImplementedError) and untouched(answer):
+            raise NotAttempted from None
         raise CheckFailed(f"your code raised {type(error).__name__}: {error}") from error
     if blank(result):
-        raise NotAttempted
+        if untouched(answer):
+            raise NotAttempted
+        raise CheckFailed(nothing or (NOTHING if result is None else UNFINISHED))
     return result
 
 
 def blank(result) -> bool:
     return result is None or result is ...
+
+
+def untouched(answer) -> bool:
+    """Whether an answer is still a skeleton: blank itself, or a function that uses no argument, no variable and no name, as one
+    whose body is ``...``, ``pass``, a docstring or ``raise NotImplementedError``.
+
+    It is the compiled code that is looked at, since there is no source where a notebook's cells are graded.
+    """
+    if blank(answer):
+        return True
+    code = getattr(inspect.unwrap(answer), "__code__", None)
+    if code is None:
+        return False
+    used = any("_FAST" in instruction.opname for instruction in dis.get_instructions(code))
+    return not (used or code.co_cellvars or code.co_freevars or {*code.co_names} - {"NotImplementedError"})
 
 
 def unlike(got, want) -> str | None:
@@ -245,10 +279,10 @@ def unlike(got, want) -> str | None:
     return None
 
 
-def close(got, want) -> bool:
+def close(got, want, equal_nan=False) -> bool:
     got, want = torch.as_tensor(got).double(), torch.as_tensor(want).double()
     tolerance = {"rtol": 1e-3, "atol": 1e-4} if _style.get() == "float32" else {"rtol": 1e-5, "atol": 1e-6}
-    return got.shape == want.shape and torch.allclose(got, want, **tolerance)
+    return got.shape == want.shape and torch.allclose(got, want, **tolerance, equal_nan=equal_nan)
 
 
 def gradient_of(f, arguments):
@@ -280,9 +314,21 @@ def normal(generator, *shape):
     return torch.randn(*shape, generator=generator, dtype=torch.float64).float().double()
 
 
+# What every exercise finds.
+NOTHING = "your function returns nothing (None): its result must stand behind `return`."
+UNFINISHED = "your function returns `...`, in whose place its result should stand."
+CUT_OFF = (
+    "the output is right but its gradient is not: something cuts the result off from its inputs. The usual causes are `.item()`, "
+    "`torch.tensor(...)` and `.detach()`."
+)
+NO_GRADIENT = "the output is right but its gradient is not finite (inf or NaN)."
+
+# What the texts say of exercises that compare gradients.
+DIFFERENTIABLE = "In PyTorch, keep it differentiable: the check compares gradients, too."
+
 # What several exercises find. Beside diagnoses, here and in the chapters, stand issues and pull requests of public repositories
 # in which somebody had made the mistake.
-NO_SCALE = "no scale: the logits q k^T must be divided by sqrt(d_k)."
+NO_SCALE = "no scale: the logits q k^T must be divided by the square root of the queries' width."
 OVER_QUERIES = (
     "softmax over the queries (columns); each query's row must sum to 1, so normalise over the keys."
 )
@@ -290,4 +336,6 @@ ONE_TOKEN = "right, but not for a sentence of one token."
 MULTIPLIED = "multiplied by the square root of the width where it must be divided."
 # TransformerLensOrg/TransformerLens #319, huggingface/transformers #14859
 NOT_HIDDEN = "right, until the other logits are very negative: a fixed number doesn't hide a key then. Set its logit to -inf."
+ZERO = "right, except where the logit of a key that may be read is 0: only the mask says what is hidden, not the logit."
+CAUSAL = "a causal mask stands in the place of the one that is given."
 SCALED_AFTER = "scaled after the softmax: the rows no longer sum to 1. Divide the logits."

@@ -93,6 +93,10 @@ def _floor_cases(generator):
         (some(3, 4),),
         (some(7, 6),),
         Hard("right, but one routing alone has a floor of 0.", some(1, 3)),
+        Hard(
+            "right, except where a routing is there twice: then it is chosen twice as often.",
+            some(3, 4)[[0, 1, 1, 2]],
+        ),
     ]
 
 
@@ -111,10 +115,15 @@ def _linear_or_not(generator):
         Hard("the function that is always 0 is linear, but your test says that it is not.", lambda x: 0 * x),
         Hard("your test takes M x + 1 for linear: a bias breaks superposition.", lambda x: M @ x + 1),
         Hard(
-            "your test takes |x| for linear: scaling by a positive number is not enough, try a sum.",
+            "your test takes |x| for linear: so it is, as long as no number changes its sign; try sums in which some do.",
             torch.abs,
         ),
         Hard("your test takes x**3 for linear: f(-x) = -f(x) is not enough, try a sum.", lambda x: x**3),
+        Hard(
+            "your test takes a function for linear that cuts off what is larger than the mean size: f(2x) = 2 f(x) and f(-x) = -f(x) "
+            "are not enough, try a sum.",
+            lambda x: x.clamp(-x.abs().mean(), x.abs().mean()),
+        ),
         Hard(
             "your test takes sorting for linear: compare f(x + y) with f(x) + f(y).",
             lambda x: x.sort(dim=0).values,

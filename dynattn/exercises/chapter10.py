@@ -101,7 +101,7 @@ def _share_text(corrected):
             "over the D columns"
         )
     return (
-        "Given numbers `x` of shape (N, D) and a tensor `group` of N integers, return the fraction of the variance between the "
+        "Given numbers `x` of shape (N, D) and a tensor `group` of N labels, which are any integers, return the fraction of the variance between the "
         f"groups, {how}. The groups may differ in size."
     )
 
@@ -132,6 +132,15 @@ def _share(corrected):
             len(rows) * rows.var(0).sum() for rows in map(lambda g: x[group == g], group.unique())
         ) / (len(x) * x.var(0).sum())
 
+    def averaged(x, group, correction):
+        """The groups' variances, each group counted once, over the whole variance."""
+        inside = [x[group == g].var(0, correction=correction).sum() for g in group.unique()]
+        return 1 - torch.stack(inside).mean() / x.var(0, correction=correction).sum()
+
+    def of_last(x, group):
+        last = x[group == group.max()]
+        return 1 - squares(last, last.mean(0)) / squares(x, x.mean(0))
+
     mistakes = {
         "this is the share WITHIN the groups; the share between them is one minus it.": lambda x, g: (
             1 - share(x, g)
@@ -142,6 +151,17 @@ def _share(corrected):
         "this is the variance of the group means over the variance of all: a large group must count for more.": lambda x, g: (
             group_means(x, g).var(0, correction=0).sum() / x.var(0, correction=0).sum()
         ),
+        "this is the variance of the group means over the variance of all, each over one less than their number, as torch's var is "
+        "unless told otherwise: a large group must count for more.": lambda x, g: (
+            group_means(x, g).var(0).sum() / x.var(0).sum()
+        ),
+        "the variances within groups are averaged with the same weight for each group: a large group must count for more.": (
+            lambda x, g: averaged(x, g, 0)
+        ),
+        "the variances within groups, over one less than their rows, are averaged with the same weight for each group: a large group "
+        "must count for more.": lambda x, g: averaged(x, g, 1),
+        "only the last group's squares are taken off: add up those within all groups.": of_last,
+        "this is in percent; a fraction is asked for.": lambda x, g: 100 * share(x, g),
         "distances are taken from the mean of the group means; take them from the mean of all rows.": lambda x, g: (
             share(x, g, lambda x, g: group_means(x, g).mean(0))
         ),
@@ -153,6 +173,9 @@ def _share(corrected):
         ),
         "this is the mean of the columns' shares; first add up the squares over all columns.": lambda x, g: (
             torch.stack([share(column[:, None], g) for column in x.T]).mean()
+        ),
+        "this is the sum of the columns' shares; first add up the squares over all columns.": lambda x, g: (
+            torch.stack([share(column[:, None], g) for column in x.T]).sum()
         ),
         # docs.pytorch.org/docs/stable/generated/torch.var.html: the correction is 1 unless told otherwise
         "the variances within groups are over one less than their rows, as torch's var is unless told otherwise, and are then "
@@ -215,12 +238,13 @@ def _p_text(side):
         "You have measured one fraction, and those of R random deals of the labels. The **p value** is the probability, if the "
         f"labels mean nothing, of a fraction {_SIDES[side][0]} the measured one. If they mean nothing, the true labels are just "
         "one more deal: count them in, above and below the line. Return the p value for a number `measured` and a tensor "
-        "`shuffled` of R numbers. What is the smallest that 200 deals can give?"
+        "`shuffled` of R numbers. (To think about: what is the smallest p value that 200 deals can give?)"
     )
 
 
 def _p(side):
     _, reached, asked = _SIDES[side]
+    includes = {"large": "at least as large", "small": "at most as large", "both": "at least as far"}[side]
 
     def p(reached=reached, above=1, below=1):
         return lambda measured, shuffled: (
@@ -239,7 +263,20 @@ def _p(side):
         ),
         "1 is added above the line only.": p(below=0),
         "1 is added below the line only.": p(above=0),
-        "ties are left out: `at least` and `at most` include equal.": p(beyond),
+        f"ties are left out: `{includes}` includes equal.": p(beyond),
+        "this is one minus the p value.": lambda m, s: 1 - p()(m, s),
+        "brackets are missing: a division comes before a sum, so that the number of deals is added here.": lambda m, s: (
+            1 + reached(m, s).sum().double() / 1 + len(s)
+        ),
+        "brackets are missing above the line: a division comes before a sum.": lambda m, s: (
+            1 + reached(m, s).sum().double() / (1 + len(s))
+        ),
+        "this is a number of deals, not divided by how many there are.": lambda m, s: (
+            reached(m, s).sum().double()
+        ),
+        "this is a number of deals, the measured one among them, not divided by how many there are.": lambda m, s: (
+            1 + reached(m, s).sum().double()
+        ),
         "ties are left out, and the measured one isn't counted in.": p(beyond, 0, 0),
         f"this counts the shuffles that fall SHORT of the measured one: it should be {asked}.": p(short),
         "this counts the shuffles that fall short of the measured one, and doesn't count that one in.": p(
@@ -307,6 +344,11 @@ def _told(nearest):
     def everywhere(test):
         return torch.ones_like(test)
 
+    def by_group(x, group, test):
+        own = [told()(x, group, test & (group == g)) for g in group.unique()] if nearest == "row" else [
+            told(of=lambda asked: ~test)(x, group, test & (group == g)) for g in group.unique()]  # fmt: skip
+        return torch.stack(own).mean()
+
     what = "centroids" if nearest == "centroid" else "neighbours"
     mistakes = {
         f"test and other rows are exchanged: {what} come from the rows where test is False.": told(
@@ -325,6 +367,7 @@ def _told(nearest):
             end=lambda hits: 1 - hits.mean()
         ),
         "this is a number of rows; divide by how many are tested.": told(end=lambda hits: hits.sum()),
+        "this is the mean of the groups' shares; take the share of all test rows, whatever their group.": by_group,
     }
     if nearest == "centroid":
         mistakes |= {
@@ -359,10 +402,16 @@ def _told_cases(generator):
         x = normal(generator, len(group), d) + apart * normal(generator, groups, d)[group] + 1
         return x, group, (torch.arange(len(group)) // groups) % every == 0
 
+    def uneven(x, group, test):
+        """Of the last group only every fourth row is left, of which every other one is in the test."""
+        place = torch.arange(len(x)) // (int(group.max()) + 1)
+        left = (group < group.max()) | (place % 4 == 0)
+        return x[left], group[left], torch.where(group == group.max(), place % 8 == 0, test)[left]
+
     return [
         drawn(*sizes)
         for sizes in ((3, 40, 6, 0.5), (4, 30, 8, 0.375), (2, 60, 5, 0.375), (3, 30, 1, 1.0), (1, 4, 2, 1.0))
-    ] + [drawn(2, 2, 3, 1.0, every=2)]
+    ] + [drawn(2, 2, 3, 1.0, every=2), uneven(*drawn(3, 40, 3, 0.75))]
 
 
 EXERCISES = {

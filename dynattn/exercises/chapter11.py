@@ -211,13 +211,14 @@ def _edited(answer, case):
             f"my_edit returns a {type(edit).__name__}; it should return a function, edit(at, A)."
         )
     for at, A in enumerate(layers):
-        copy = A.clone()
+        copy, nothing = (
+            A.clone(),
+            f"edit returns nothing for layer {at}; it must return the weights of every layer.",
+        )
         try:
-            result = tensor(attempt(edit, (at, copy)))
+            result = tensor(attempt(edit, (at, copy), nothing))
         except NotAttempted:
-            raise CheckFailed(
-                f"edit returns nothing for layer {at}; it must return the weights of every layer."
-            ) from None
+            raise CheckFailed(nothing) from None
         if not torch.equal(copy, A):
             raise CheckFailed("edit changes A itself; work on a copy.")
         if result.shape != A.shape:

@@ -3,15 +3,18 @@
 import math
 import weakref
 
+import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dynattn.exercises._judging import (
+    DIFFERENTIABLE,
     NO_SCALE,
     CheckFailed,
     Exercise,
     Hard,
     Variants,
+    Watched,
     as_given,
     call,
     normal,
@@ -96,7 +99,7 @@ def _share(mlp, shared=1, masked=False):
 
 
 class _Made(TorchDispatchMode):
-    """The tensors of a value's size that are made, so that copies of what was read are seen, too."""
+    """The tensors of one or more values that are made, so that copies of what was read are seen, too."""
 
     def __init__(self):
         super().__init__()
@@ -104,7 +107,7 @@ class _Made(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
-        if isinstance(result, torch.Tensor) and result.shape == (3,):
+        if isinstance(result, torch.Tensor) and result.shape[-1:] == (3,):
             self.alive.append(weakref.ref(result))
         return result
 
@@ -121,8 +124,13 @@ class _Stream:
         return self
 
     def __next__(self):
-        seen = {id(value()) for value in self.given + self.made.alive if value() is not None}
-        self.held = max(self.held, len(seen))
+        alive = (one() for one in self.given + self.made.alive)
+        seen = {
+            id(one): one.size if isinstance(one, np.ndarray) else one.numel()
+            for one in alive
+            if one is not None
+        }
+        self.held = max(self.held, sum(seen.values()) // 3)
         if not self.left:
             raise StopIteration
         logit, value = self.left.pop(0)
@@ -131,6 +139,7 @@ class _Stream:
         return logit, value
 
 
+_LONG = "right for short texts, but not for a long one."
 _HELD = "the result is right, but values that had been read were still held: use each and forget it."
 
 
@@ -187,7 +196,9 @@ def _stream_cases(generator):
              "so far, not to the last.", *drawn(1600.0, 0.0, -1000.0, 1599.0)),
         Hard("right, until all logits are about -1000: then every exponential is zero. Start with the largest at -inf, not at 0.",
              *drawn(-1001.0, -1003.0, -1000.0)),
-        Hard(_HELD, *drawn(*[2.0, -1.0, 2.5, 2.375, 0.0] * 5)),
+        Hard("right, until all logits are about -1000000: start with the largest at -inf, not at a number.",
+             *drawn(-1000001.0, -1000003.0, -1000000.0)),
+        Watched(_LONG, *drawn(*[2.0, -1.0, 2.5, 2.375, 0.0] * 5)),
     ]  # fmt: skip
 
 
@@ -222,6 +233,8 @@ def _merge_cases(generator):
         weights = (logits - m[:, None]).exp().nan_to_num()
         return m, weights.sum(-1), weights @ v
 
+    apart = torch.tensor([-1000.0, 1000.0, 0.0, 2000.0, -2000.0], dtype=torch.float64)
+
     def drawn(n, d, cut, keys=9, width=4, more=0, hide=(0, 0)):
         q, k, v = normal(generator, n, width), normal(generator, keys, width), normal(generator, keys, d)
         parts = part(q, k[:cut], v[:cut], hide[0]), part(q, k[cut:], v[cut:], hide[1])
@@ -232,6 +245,8 @@ def _merge_cases(generator):
              *drawn(5, 2, 4, more=1000)),
         Hard("right, until logits are about -1000: then exp(m) is 0. Take exponentials of differences only.",
              *drawn(5, 2, 4, more=-1000)),
+        Hard("right, until the logits of different queries are about 1000 apart: each query has a largest logit of its own.",
+             *drawn(5, 2, 4, more=apart)),
         Hard("right, except where all keys of the first machine are hidden, with m = -inf: its part should count for nothing.",
              *drawn(6, 3, 4, hide=(1, 0))),
         Hard("right, except where all keys of the second machine are hidden, with m = -inf: its part should count for nothing.",
@@ -268,12 +283,17 @@ class _Applied(TorchDispatchMode):
         self.places = {W.untyped_storage().data_ptr() for W in matrices if isinstance(W, torch.Tensor)}
         self.width, self.rows = len(matrices[0]), 0
 
+    def _is_matrix(self, a):
+        return isinstance(a, torch.Tensor) and a.untyped_storage().data_ptr() in self.places
+
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
-        if function.overloadpacket in self.products and any(
-            isinstance(a, torch.Tensor) and a.untyped_storage().data_ptr() in self.places for a in args
-        ):
+        if function.overloadpacket in self.products and any(map(self._is_matrix, args)):
             self.rows += result.numel() // self.width
+        elif function.overloadpacket == torch.ops.aten.mul and any(
+            map(self._is_matrix, args)
+        ):  # the sum comes later
+            self.rows += result.numel() // self.width**2
         return result
 
 
@@ -373,7 +393,7 @@ def _next(window):
             Hard(
                 "right, until logits are about 1000: exponentials overflow. Use softmax.", *drawn(6, 4, 512)
             ),
-            Hard(_AGAIN, *drawn(24, 8)),
+            Watched(_LONG, *drawn(24, 8, 0.25)),
         ]
 
     return Exercise(step(), cases, mistakes, outcome=_outputs)
@@ -435,7 +455,10 @@ _BANDS = {
 
 def _band_text(kind):
     layer, more, *_ = _BANDS[kind]
-    return f"{layer} Given `q`, `k`, `v` (n, d) and `w`, return the output (n, d), without ever making a matrix of n × n. {more}"
+    return (
+        f"{layer} Given `q`, `k`, `v` (n, d) and `w`, return the output (n, d), without ever making a matrix of n × n. {more} "
+        f"{DIFFERENTIABLE}"
+    )
 
 
 def _band(kind):
@@ -511,7 +534,7 @@ def _band(kind):
                 "right, until logits are about 1000: exponentials overflow. Use softmax.",
                 *drawn(7, 4, 3, 512),
             ),
-            Hard(_FULL, *drawn(60, 3, 7)),
+            Watched(_LONG, *drawn(60, 3, 7)),
         ]
 
     return Exercise(narrow, cases, mistakes, outcome=_narrow, gradient=True)

@@ -6,12 +6,15 @@ import torch
 
 from dynattn.attention import attention
 from dynattn.exercises._judging import (
+    CAUSAL,
+    DIFFERENTIABLE,
     MULTIPLIED,
     NO_SCALE,
     NOT_HIDDEN,
     ONE_TOKEN,
     OVER_QUERIES,
     SCALED_AFTER,
+    ZERO,
     CheckFailed,
     Exercise,
     Hard,
@@ -37,6 +40,9 @@ def _attend(q, k, v):
     return attention(q, k, v)[0]
 
 
+WEIGHTS = "these are the weights; the output is what they bring, a mixture of the values."
+
+
 def _with(scale=lambda q, k, v: q.shape[-1] ** -0.5, weights_of=lambda s: s.softmax(-1)):
     """Attention with parts replaced: the factor, or how logits become weights."""
     return lambda q, k, v: weights_of(q @ k.T * scale(q, k, v)) @ v
@@ -55,7 +61,7 @@ def _mask_across(q, k, v, mask):
 
 
 def _masked_text(true):
-    return f"The same with a mask of shape (n_q, n_k), in which True means *{true}*."
+    return f"The same with a mask of shape (n_q, n_k), in which True means *{true}*. {DIFFERENTIABLE}"
 
 
 def _masked(true):
@@ -65,14 +71,24 @@ def _masked(true):
         return f if true == "may read" else lambda q, k, v, mask: f(q, k, v, ~mask)
 
     def cases(generator):
-        may = [
-            torch.ones(*shape).tril(shape[1] - shape[0]).bool() for shape in ((4, 6), (5, 5), (3, 3), (1, 1))
-        ]
-        masks = may if true == "may read" else [~mask for mask in may]
-        *cases, one = [(*qkv, mask) for qkv, mask in zip(_qkv_cases(generator), masks)]
+        def given(mask):
+            return mask if true == "may read" else ~mask
+
+        def some(nq, nk):
+            """Every row holds both True and False, so that the opposite mask hides no row; and it isn't the causal one."""
+            return (torch.arange(nq)[:, None] - torch.arange(nk)) % nk < nk - nk // 3
+
+        *plain, one = _qkv_cases(generator)
+        cases = [(q, k, v, given(some(len(q), len(k)))) for q, k, v in plain]
         q, k, v, mask = cases[1]
-        # All logits are near -80, whose exponential float32 still holds.
-        return [*cases, Hard(NOT_HIDDEN, 0.1 * q + 7.5, 0.1 * k - 7.5, v, mask), Hard(ONE_TOKEN, *one)]
+        ahead = torch.tensor([1.0, 0.0], dtype=torch.float64)
+        # All logits are near -80, whose exponential float32 still holds; and then one in each row is 0.
+        return [
+            *cases,
+            Hard(NOT_HIDDEN, 0.1 * q + 7.5, 0.1 * k - 7.5, v, mask),
+            Hard(ZERO, 1 + q.abs(), torch.cat([0 * k[:1], k[1:] + ahead]), v, given(torch.ones(5, 5).tril().bool())),
+            Hard(ONE_TOKEN, *one, given(torch.ones(1, 1).bool())),
+        ]  # fmt: skip
 
     def hidden(s, mask):
         return s.masked_fill(~mask, -torch.inf)
@@ -92,6 +108,8 @@ def _masked(true):
             (_logits(q, k) + mask.to(q)).softmax(-1) @ v
         ),
         "the mask is not used.": lambda q, k, v, mask: _attend(q, k, v),
+        CAUSAL: lambda q, k, v, mask: attention(q, k, v, torch.ones_like(mask).tril())[0],
+        WEIGHTS: lambda q, k, v, mask: attention(q, k, v, mask)[1],
         NO_SCALE: lambda q, k, v, mask: hidden(q @ k.T, mask).softmax(-1) @ v,
         SCALED_AFTER: lambda q, k, v, mask: hidden(q @ k.T, mask).softmax(-1) / math.sqrt(q.shape[-1]) @ v,
         "the mask is applied across: its rows are queries, its columns keys.": _mask_across,
@@ -113,7 +131,8 @@ def _pointer_text(by):
     shift = "Chapter 1's shift" if by == 1 else "A shift like chapter 1's"
     return (
         f"{shift}, by attention: place `n` queries and `n` keys in the plane, each of shape (n, 2), so that each token gives nearly "
-        f"all its weight to {_BEFORE[by]}. Arrows only: no mask, no parameters. Return the queries and the keys."
+        f"all its weight, more than $0.99$ of it, to {_BEFORE[by]}. Arrows only: no mask, no parameters. Return the queries and the "
+        "keys. (The check tries 3, 6 and 25 tokens.)"
     )
 
 
@@ -138,10 +157,20 @@ def _pointer(by):
             )
         if not (q.isfinite().all() and k.isfinite().all()):
             raise CheckFailed("the result holds a number that is not finite (inf or NaN).")
+        between = torch.cdist(*[k / k.abs().max().clamp_min(1e-300)] * 2).fill_diagonal_(torch.inf)
+        if between.min() <= 1e-5:
+            first, second = sorted(divmod(int(between.argmin()), n))
+            raise CheckFailed(
+                f"for {n} tokens the keys of token {first} and token {second} coincide, so that every query gives both the same."
+            )
         logits = q @ k.T / math.sqrt(2)
         if not logits.isfinite().all():
             raise CheckFailed("the logits overflow: make queries and keys shorter.")
-        A = logits.softmax(-1)
+        A, (most, next_most) = logits.softmax(-1), logits.topk(2).values.T
+        if (tie := most - next_most <= 1e-6 * logits.abs().amax(1)).any():
+            raise CheckFailed(
+                f"for {n} tokens, two keys share the largest weight of token {int(tie.int().argmax())}: longer arrows would not help."
+            )
         return torch.cat([A.argmax(-1).double(), *([(A.amax(-1) > 0.99).double()] if sharp else [])])
 
     def cases(generator):
@@ -153,12 +182,16 @@ def _pointer(by):
             for n in (3, 6, 25)
         ]  # fmt: skip
 
+    after = "the one" if by == 1 else "the one two places"
     mistakes = {
-        "each token reads the one AFTER it: queries and keys have changed places.": points(-by),
+        f"each token reads {after} AFTER it; it should read {after} before.": points(-by),
         "each token reads itself: its query must point at the key of the token before.": points(0),
     }
     if by > 1:
         mistakes["each token reads the one before it, not the one two places before."] = points(1)
+        mistakes["each token reads the one after it, not the one two places before."] = points(-1)
+    else:
+        mistakes["each token reads the one two places before it, not the one before."] = points(2)
     otherwise = "at least one token does not give its largest weight to the right token (the first one reads from the end)."
     return Exercise(points(by), cases, mistakes, outcome=read, otherwise=otherwise)
 
@@ -190,6 +223,9 @@ EXERCISES = {
                 "scaled by the number of keys; the factor is sqrt(d_k), the width of a query.": {
                     "scale": lambda q, k, v: len(k) ** -0.5
                 },
+                "scaled by the root of 2, whatever the width: the factor is sqrt(d_k), the width of a query.": {
+                    "scale": lambda q, k, v: 2**-0.5
+                },
                 # juho-lee/set_transformer #18
                 "scaled by the values' width; the factor is sqrt(d_k), the width of a query.": {
                     "scale": lambda q, k, v: v.shape[-1] ** -0.5
@@ -210,6 +246,7 @@ EXERCISES = {
                 },
             },
             {
+                WEIGHTS: lambda q, k, v: attention(q, k, v)[1],
                 SCALED_AFTER: lambda q, k, v: (q @ k.T).softmax(-1) / math.sqrt(q.shape[-1]) @ v,
                 "this returns the values' plain mean: the weights don't depend on queries and keys.": _with(
                     scale=lambda q, k, v: 0.0

@@ -98,8 +98,9 @@ def _asked_text(name, value_first):
     width = 2 * name + 4
     return (
         f"A token has {width} features: {order[0]}, {order[1]}, and {order[2]}. Write `W_Q` and `W_K`, each of shape "
-        f"({name}, {width}), with which every token reads from the one that wants *it*. (In the test each token is wanted by "
-        "exactly one.)"
+        f"({name}, {width}), with which every token reads from the one that wants *it*. (In the test there are six tokens, and each "
+        "is wanted by exactly one. This one should get at least $0.9$ of the weight: on average, where names are arrows of length 1 "
+        "in random directions, and always, where a name is a single 1 among zeros.)"
     ).format(name=name)
 
 
@@ -121,7 +122,10 @@ def _asked(name, value_first):
         return answer
 
     def reads(answer, case):
-        """Whether most tokens read one that wants them; one they want; themselves; whether they avoid who wants them."""
+        """Whether most tokens read one that wants them; one they want; themselves; whether they avoid who wants them.
+
+        In the cases that have a name: whether all do where names are one-hot, and whether they give it enough weight.
+        """
         W_Q, W_K = several(run(answer), 2, "two matrices, W_Q and W_K")
         if W_Q.shape != (name, width) or W_K.shape != (name, width):
             raise CheckFailed(
@@ -131,24 +135,41 @@ def _asked(name, value_first):
         n, samples = 6, 100
         order = torch.rand(samples, n, generator=generator).argsort(1)
         wants = torch.empty_like(order).scatter_(1, order, order.roll(1, 1))  # one ring: nobody wants himself
-        x, _ = lookup(normal(generator, samples, n, 4), wants, generator, name)
-        x = x.roll(4, dims=-1) if value_first else x
-        k = x @ W_K.T
-        A = attention(x @ W_Q.T, k, k)[1]
-        asked_by, places = wants.argsort(1), torch.arange(n)
-        if case:
-            return (A.gather(2, asked_by[..., None]).mean() > 0.9).double()
+        values = normal(generator, samples, n, 4)
+        arrows, _ = lookup(values, wants, generator, name)
+        single = torch.eye(name).double()[torch.rand(samples, name, generator=generator).argsort(1)[:, :n]]
+        single = torch.cat([single, single[torch.arange(samples)[:, None], wants], values], -1)
+
+        def weights(x):
+            x = x.roll(4, dims=-1) if value_first else x
+            k = x @ W_K.T
+            return attention(x @ W_Q.T, k, k)[1]
+
+        asked_by, places, A = wants.argsort(1), torch.arange(n), weights(arrows)
+        if case == ("all",):
+            return (weights(single).argmax(-1) == asked_by).all().double()
+        if case == ("enough",):
+            enough = [
+                of(weight.gather(2, asked_by[..., None]))
+                for of, weight in ((torch.mean, A), (torch.min, weights(single)))
+            ]
+            return (torch.stack(enough) > 0.9).double()
         read = A.argmax(-1)
+        if 0.5 < (share := (read == asked_by).double().mean()) <= 0.9:
+            raise CheckFailed(
+                f"{share:.0%} of the tokens read the one that wants them, and not all: is every number of a name compared?"
+            )
         found = [(read == asked_by).double().mean() > 0.9, (read == wants).double().mean() > 0.5]
         found += [(read == places).double().mean() > 0.5, (A.argmin(-1) == asked_by).double().mean() > 0.5]
         return torch.stack(found).double()
 
     weak = "the right token has the largest weight, but less than 0.9 of 1: make W_Q or W_K larger."
+    missed = "right for most names, but not where a name is a single 1 among zeros: is every number of a name compared?"
     return Exercise(
         head(0, 1),
-        lambda generator: [(), Hard(weak, True)],
+        lambda generator: [(), Hard(missed, "all"), Hard(weak, "enough")],
         {
-            "each token reads the one that IT looks for, as in the chapter: exchange the roles of query and key.": head(
+            "each token reads the one that IT looks for, as in the chapter; here it should read the one that looks for it.": head(
                 1, 0
             ),
             "each token reads itself: query and key are made from the same features.": head(0, 0),
@@ -209,6 +230,16 @@ EXERCISES = {
                 scale=lambda d_head, d_model: 1 / d_head
             ),
             MULTIPLIED: _rule(scale=lambda d_head, d_model: d_head**0.5),
+            "scaled by the root of the number of tokens; the factor is sqrt(d_head), the width of a query.": lambda x, W_Q, W_K: (
+                _rule(scale=lambda d_head, d_model: len(x) ** -0.5)(x, W_Q, W_K)
+            ),
+            "scaled by the number of tokens; the factor is sqrt(d_head), the width of a query.": lambda x, W_Q, W_K: (
+                _rule(scale=lambda d_head, d_model: 1 / len(x))(x, W_Q, W_K)
+            ),
+            # jacobgil/vit-explain#16
+            "the sums have lost an axis, so that numbers are divided by the sum of another row: sum with keepdim=True.": (
+                lambda x, W_Q, W_K: (e := ((x @ W_Q.T) @ (x @ W_K.T).T * len(W_Q) ** -0.5).exp()) / e.sum(1)
+            ),
             SCALED_AFTER: lambda x, W_Q, W_K: (
                 _rule(scale=lambda d_head, d_model: 1)(x, W_Q, W_K) * len(W_Q) ** -0.5
             ),

@@ -7,12 +7,14 @@ import torch
 
 from dynattn.attention import attention
 from dynattn.exercises._judging import (
+    CAUSAL,
     MULTIPLIED,
     NO_SCALE,
     NOT_HIDDEN,
     ONE_TOKEN,
     OVER_QUERIES,
     SCALED_AFTER,
+    ZERO,
     CheckFailed,
     Exercise,
     Hard,
@@ -99,7 +101,13 @@ def _heads_cases(generator):
     x, W_Q, _, *others = cases[0]
     # Keys are queries turned round, so that the logits of tokens that are nearly alike are all very negative.
     alike = 15 * x[:1] / (x[:1] @ W_Q.T).norm() + 0.01 * x
-    return [*cases, Hard(NOT_HIDDEN, alike, W_Q, -W_Q, *others), Hard(ONE_TOKEN, *one)]
+    empty = torch.cat([0 * x[:1], x[1:]])  # all logits of the first token, and those to it, are 0
+    return [
+        *cases,
+        Hard(NOT_HIDDEN, alike, W_Q, -W_Q, *others),
+        Hard(ZERO, empty, *cases[0][1:]),
+        Hard(ONE_TOKEN, *one),
+    ]
 
 
 def _cut(y, n_heads):
@@ -226,13 +234,17 @@ def _named(answer, case):
     output = (heads.transpose(1, 2).flatten(2) @ W_O.T).reshape(-1, 2, 8)
     named, wanted = output.argmax(-1), answers.argmax(-1)
     right, turned = ((named == order).all(-1).double().mean() for order in (wanted, wanted.flip(-1)))
-    if right > 0.95 or turned > 0.9:
-        return torch.stack([right > 0.95, turned > 0.9]).double()
+    if right > 0.99 or turned > 0.9:
+        return torch.stack([right > 0.99, turned > 0.9]).double()
     top = A[:, :, 0].argmax(-1)  # (samples, heads): the token that gets the largest weight
     hits = (top[:, :, None] == asked[:, None]).double().mean(0)  # (heads, asked first or second)
     if hits.amax(-1).min() < 0.9:
         raise CheckFailed(
             "a head does not find a token that was asked for: compare queries with the right keys."
+        )
+    if hits.amax(-1).min() < 1:
+        raise CheckFailed(
+            "a head finds most of the tokens that were asked for, but not all: is every number of a name compared?"
         )
     if hits.argmax(-1).unique().numel() == 1:
         raise CheckFailed(
@@ -336,6 +348,7 @@ EXERCISES = {
                     "rows": lambda s, m: s.masked_fill(m, -torch.inf).softmax(-1).nan_to_num()
                 },
                 "the mask is not used.": {"rows": lambda s, m: s.softmax(-1)},
+                CAUSAL: {"rows": lambda s, m: _masked_rows(s, torch.ones_like(m).tril())},
                 "A is transposed: row i of A says from where output i takes.": {
                     "rows": lambda s, m: _masked_rows(s, m).transpose(-1, -2)
                 },

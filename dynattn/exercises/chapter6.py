@@ -107,19 +107,29 @@ def _hidden(generator):
             )
         }
     u, base = normal(generator, d), normal(generator, n, n)
-    last = torch.arange(n)[:, None] == n - 1
 
-    def only_last(compared):
-        """Static, but for the last row: made from the last token, or from the first."""
-        return lambda x: (base + last * (x[0 if compared else -1] @ u) * torch.arange(n)).softmax(-1)
+    def only(row, token):
+        """Static, but for one row, which is made from one token."""
+        return lambda x: (
+            base + (torch.arange(n)[:, None] == row) * (x[token] @ u) * torch.arange(n)
+        ).softmax(-1)
+
+    def of_directions(x):
+        x = x / x.norm(dim=1, keepdim=True)
+        return (3 * x @ x.T).softmax(-1)
 
     hidden = [
         *((layers[kind].weights, "static", "a matrix that is stored") for kind in ("RandomMixing", "StaticMixing")),
         *((layers[kind].weights, "own", "rows made from the own token") for kind in ("DynamicConvolution", "DenseSynthesizer")),
-        (only_last(False), "own", "a matrix of which one row alone is computed, from its own token"),
+        (only(n - 1, n - 1), "own", "a matrix of which the last row alone is computed, from its own token"),
+        (only(0, 0), "own", "a matrix of which the first row alone is computed, from its own token"),
         (layers["Attention"].weights, "pairs", "attention"),
         (lambda x: (base + x @ u).softmax(-1), "pairs", "rows that depend on whom they ask, and not on who asks"),
-        (only_last(True), "pairs", "a matrix of which one row alone is computed, from another token"),
+        (only(n - 1, 0), "pairs", "a matrix of which the last row alone is computed, from another token"),
+        (only(0, 2), "pairs", "a matrix of which the first row alone is computed, from another token"),
+        (only(2, n - 1), "pairs", "a matrix of which one row alone, in the middle, is computed, from another token"),
+        (lambda x: (base + x.mean(0) @ u * torch.arange(n)).softmax(-1), "pairs", "rows made from the mean of all tokens"),
+        (of_directions, "pairs", "attention that looks at the directions of tokens only, not at their lengths"),
     ]  # fmt: skip
     return [
         Hard(f"for {what} the right answer is {kind!r}.", weights, n, d) for weights, kind, what in hidden
@@ -172,7 +182,8 @@ def _reads(answer, case):
     shapes = [tuple(W.shape) for W in (W_Q, W_K, W_places)]
     if shapes != [(8, 24), (8, 24), (12, 12)]:
         raise CheckFailed(f"got shapes {', '.join(map(str, shapes))}; expected (8, 24), (8, 24), (12, 12).")
-    x, _, sources = content_or_place(0.5, 100, 12, 8, torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    x, _, sources = content_or_place(0.5, 100, 12, 8, generator)
     x = x.double()
     compared = (x @ W_Q.T) @ (x @ W_K.T).mT / 8**0.5
     A, places = (compared + W_places).softmax(-1), torch.arange(12)
@@ -187,7 +198,9 @@ def _reads(answer, case):
     if not mostly(read := compared.argmax(-1), sources):
         looks_for_me = (sources[:, None, :] == places[:, None]) & looks[:, None, :]
         if looks_for_me.gather(2, read[..., None])[looks & looks_for_me.any(-1)].double().mean() > 0.5:
-            raise CheckFailed("each token reads one that looks for IT: exchange the roles of query and key.")
+            raise CheckFailed(
+                "each token reads one that looks for IT; it should read the one that it looks for."
+            )
         if mostly(read, places):
             raise CheckFailed(
                 "the tokens that look read themselves: query and key are made from the same features."
@@ -208,6 +221,22 @@ def _reads(answer, case):
                 f"the tokens that don't look prefer the one before, but give it only {found:.2f}: make W_places larger."
             )
         raise CheckFailed("the tokens that don't look don't read the one before: what does the bias say?")
+    by_place = torch.stack([weight[:, i][~looks[:, i]].mean() for i in places])
+    if (found := by_place.min()) < 0.9:
+        raise CheckFailed(
+            f"the tokens that don't look read the one before, but at place {int(by_place.argmin())} they give it only {found:.2f}: "
+            "has every row of W_places its largest number where it should?"
+        )
+    names = torch.cat([torch.eye(8), -torch.eye(8)]).double()[
+        torch.rand(100, 16, generator=generator).argsort(1)[:, :12]
+    ]
+    wanted = names.gather(1, sources[..., None].expand(-1, -1, 8)) * looks[..., None]
+    single = torch.cat([names, wanted, x[..., 16:]], -1)
+    if (((single @ W_Q.T) @ (single @ W_K.T).mT).argmax(-1) != sources)[looks].any():
+        raise CheckFailed(
+            "the tokens that look find most names, but not those with a single number that isn't 0: is every number of a name "
+            "compared?"
+        )
     if (found := weight[looks].mean()) < 0.9:
         if mostly(read, places.roll(1)):
             raise CheckFailed(
@@ -233,6 +262,9 @@ def _last(answer, case):
     samples, lengths = 2000, torch.arange(2000) % 8 + 3
     values = torch.randint(8, (samples, 10), generator=generator)
     values[::2] = torch.where(torch.rand(1000, 10, generator=generator) < 0.8, values[::2, :1], values[::2])
+    # In some, all tokens but the last have the same value, so that together they weigh as much as they can.
+    places, alike = torch.arange(10), torch.arange(samples) // 8 % 4 == 1
+    values[alike] = (values[alike, :1] + (places == lengths[alike, None] - 1)) % 8
     x = torch.eye(8, dtype=torch.float64)[values] * (torch.arange(10) < lengths[:, None])[..., None]
     last = values.gather(1, lengths[:, None] - 1)
 
@@ -249,12 +281,12 @@ def _last(answer, case):
         raise CheckFailed("every row names the FIRST token.")
     if (W == W[:, :1]).all():
         raise CheckFailed("all places weigh the same, so the most frequent value wins.")
-    if names(W, last, lengths == 10) == 1:
-        raise CheckFailed("right for sentences of ten tokens, but in shorter ones the last place is empty.")
     if (W.diff(dim=1) > 0).all():
         raise CheckFailed(
             f"later places weigh more, but earlier ones can outvote the last together: {found:.0%} right."
         )
+    if names(W, last, lengths == 10) == 1:
+        raise CheckFailed("right for sentences of ten tokens, but in shorter ones the last place is empty.")
     raise CheckFailed(
         f"{found:.0%} of the rows name the last token's value, over sentences of three to ten tokens."
     )

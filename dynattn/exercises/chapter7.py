@@ -118,6 +118,8 @@ def _blind_or_not(generator):
              "don't move along.", lambda x: x.sum(0, keepdim=True) + place(x)),
         Hard("your test takes a layer for blind in which only the last two tokens are treated in another way: shuffle all of "
              "them, and more than once.", last_two_apart),
+        Hard("your test takes a layer for blind that adds the first token to all: shuffle that one, too.", lambda x: x + x[:1]),
+        Hard("your test takes a layer for blind that adds the last token to all: shuffle that one, too.", lambda x: x + x[-1:]),
     ]  # fmt: skip
 
 
@@ -206,6 +208,7 @@ def _floor(line):
             normal(generator, 1, 1),
             1000 * normal(generator, 2, 2),
         ]
+        low = f"right, except where all numbers of a {line} are far below zero: then the number that is subtracted is, too."
         return [
             (T,)
             for T in [
@@ -214,7 +217,7 @@ def _floor(line):
                 normal(generator, 3, 3).softmax(1),
                 torch.ones(4, 4).double(),
             ]
-        ]
+        ] + [Hard(low, normal(generator, 3, 3) - 20)]
 
     return Exercise(missed(_nearest_shares), cases, mistakes)
 

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from dynattn.exercises._judging import (
+    DIFFERENTIABLE,
     CheckFailed,
     Exercise,
     Hard,
@@ -22,20 +23,20 @@ from dynattn.tasks import regressions
 # what it means to count one fading too many or too few.
 _ORDERS = {
     "fade, write, read": (
-        "Before each write, the memory loses a part of itself: $S \\leftarrow f\\,S + v_i k_i^\\top$, with a number $f$ between "
-        "0 and 1. Then read with $q_i$.",
+        "Before each write, the memory loses a part of itself: $S \\leftarrow f\\,S + v_i k_i^\\top$, with a number $f$ from 0 "
+        "to 1, both included. Then read with $q_i$.",
         0, 0,
         "what token i writes itself is read before it fades.", "token i - 1 has faded once when token i reads.",
     ),
     "write, fade, read": (
         "After each write, the memory loses a part of itself, what has just been written included: $S \\leftarrow f\\,(S + v_i "
-        "k_i^\\top)$, with a number $f$ between 0 and 1. Then read with $q_i$.",
+        "k_i^\\top)$, with a number $f$ from 0 to 1, both included. Then read with $q_i$.",
         1, 0,
         "what token i writes itself fades once before it is read.", "what token i writes itself fades, too, before it is read.",
     ),
     "read, fade, write": (
         "First read with $q_i$. Then the memory loses a part of itself and is written to: $S \\leftarrow f\\,S + v_i k_i^\\top$, "
-        "with a number $f$ between 0 and 1.",
+        "with a number $f$ from 0 to 1, both included.",
         -1, -1,
         "what token i - 1 wrote hasn't faded yet when token i reads.", "what token i - 2 wrote has faded once when token i reads.",
     ),
@@ -45,7 +46,7 @@ _ORDERS = {
 def _fading_text(order):
     return (
         f"{_ORDERS[order][0]} Given queries and keys of shape (n, d), return the matrix $A$ with which `A @ v` gives the same "
-        "outputs. (Such a fading memory is in [Ba et al. 2016](https://arxiv.org/abs/1610.06258).)"
+        f"outputs. {DIFFERENTIABLE} (Such a fading memory is in [Ba et al. 2016](https://arxiv.org/abs/1610.06258).)"
     )
 
 
@@ -77,6 +78,21 @@ def _fading(order):
         "token i reads tokens after itself: what hasn't been written yet can't be read.": fading(
             lambda age, place: age.abs() + older, newest=10**6
         ),
+        "token i reads tokens after itself, with negative powers of f: what hasn't been written yet can't be read.": (
+            lambda q, k, f: (
+                q @ k.T * f ** (torch.arange(len(q), dtype=q.dtype)[:, None] - torch.arange(len(q)) + older)
+            )
+        ),
+        "token i reads tokens after itself, as if these hadn't faded: what hasn't been written yet can't be read.": fading(
+            newest=10**6
+        ),
+        "nothing fades, and token i reads tokens after itself: these are the products of all queries with all keys.": (
+            lambda q, k, f: q @ k.T
+        ),
+        "1 - f in the place of f: the part f is kept, not lost.": lambda q, k, f: fading()(q, k, 1 - f),
+        "f is applied once to whatever has faded; a pair fades again and again.": fading(
+            lambda age, place: (age + older).clamp(max=1)
+        ),
         f"one fading too many: {too_many}": fading(lambda age, place: age + older + 1),
         f"one fading too few: {too_few}": fading(lambda age, place: age + older - 1),
         "this fades by the place of the token that is read; it should fade by how long ago that was.": fading(
@@ -96,6 +112,10 @@ def _fading(order):
         "the rows are divided by their sums: a store only adds.": divided,
         "the matrix is transposed: rows read, columns are read.": lambda q, k, f: fading()(q, k, f).T,
     }
+    if older < 1:  # else it is the same as above
+        mistakes["everything fades once, no matter how long ago it was written."] = fading(
+            lambda age, place: torch.ones_like(age)
+        )
     if newest:
         mistakes["written before it is read: token i reads only what the tokens before it wrote."] = fading(
             newest=0
@@ -163,7 +183,16 @@ def _guess(more):
         "this counts all letters, no matter after what; count those that followed the present letter.": guess(
             lambda text: text
         ),
+        f"these are the shares of all letters, no matter after what they came; and {number} should be added to every count.": guess(
+            lambda text: text, more=0
+        ),
         f"these are the shares of the letters that followed; add {number} to every count.": guess(more=0),
+        f"these are counts, to each of which {number} should be added; and shares are asked for.": guess(
+            more=0, shares=False
+        ),
+        "there is a softmax of the counts: a share is a count over the sum of the counts.": (
+            lambda text, count: guess(more=0, shares=False)(text, count).softmax(0)
+        ),
         "this counts the letters BEFORE the present letter; count those after it.": guess(
             lambda text: text[:-1][text[1:] == text[-1]]
         ),
@@ -189,9 +218,13 @@ def _guess(more):
     def cases(generator):
         texts = [([0, 1, 0, 1, 0], 3), ([2, 2, 1, 0, 2, 1, 2], 3), ([3, 0, 3, 3, 1, 3], 5)]
         new = "right, except where nothing has followed the last letter yet: then all letters are equally likely."
+        twice = "right, except where a text ends in the same letter twice: then its last pair counts, too."
+        hard = [
+            *((twice, letters, count) for letters, count in (([2, 0, 1, 2, 0, 0], 3), ([1, 0, 0, 0], 2), ([1, 1], 2))),
+            *((new, letters, count) for letters, count in (([0, 1, 2, 3], 5), ([1], 3), ([0], 1))),
+        ]  # fmt: skip
         return [(torch.tensor(letters), count) for letters, count in texts] + [
-            Hard(new, torch.tensor(letters), count)
-            for letters, count in (([0, 1, 2, 3], 5), ([1], 3), ([0], 1))
+            Hard(diagnosis, torch.tensor(letters), count) for diagnosis, letters, count in hard
         ]
 
     return Exercise(guess(), cases, mistakes)
@@ -250,7 +283,7 @@ def _step(first):
         f"the other way round: the tokens are {layout} here.": head(first="y" if first == "x" else "x"),
     }
     otherwise = (
-        "these matrices don't take the step: B should compare the two x, number by number, and W_V bring y."
+        "these matrices don't take the step: which numbers should be compared, and which should be brought?"
     )
     sizes = [(5, 0.125), (3, 0.0625), (1, 0.5), (2, 1.0)]
     return Exercise(head(), lambda generator: sizes, mistakes, outcome=answers, otherwise=otherwise)

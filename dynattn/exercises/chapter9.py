@@ -2,7 +2,17 @@
 
 import torch
 
-from dynattn.exercises._judging import CheckFailed, Exercise, Hard, Variants, call, normal, parts, unlike
+from dynattn.exercises._judging import (
+    DIFFERENTIABLE,
+    CheckFailed,
+    Exercise,
+    Hard,
+    Variants,
+    call,
+    normal,
+    parts,
+    unlike,
+)
 
 # ------------------------------------------------------------------------------------------------ 9.1, a norm
 
@@ -18,7 +28,7 @@ _NORMS = {
 def _norm_text(kind):
     return (
         "Given tokens `x` of shape (n, d), learned `scale` and `shift` of shape (d,), and the tiny number `eps`, "
-        f"{_NORMS[kind]}."
+        f"{_NORMS[kind]}. {DIFFERENTIABLE}"
     )
 
 
@@ -428,6 +438,8 @@ def _chances(out):
                  spread + 1000, 0.5, 2),
             Hard("right, until all scores are -1000: then every exponential is zero. Use softmax, or take off the largest score.",
                  spread - 1000, 0.5, 2),
+            Hard("right, except where the score of a character that may be drawn is 0: no score says of itself that it is left out.",
+                 torch.tensor([0.0, -1.5, -1.0, 0.25, -2.0], dtype=torch.float64), 0.5, 2),
             # vllm-project/vllm#15478
             Hard("right, except where scores tie: the characters whose scores reach the k-th one may be more than k.",
                  tied, 0.5, 3),

@@ -291,7 +291,7 @@ WRONG = {
             torch.allclose(f(c * torch.eye(5, dtype=torch.float64)), c * f(torch.eye(5, dtype=torch.float64)))
             for c in (0, 2)
         ),
-        "positive number",
+        "changes its sign",
     ),
     "1.4, sign alone": (
         "1.4",
@@ -350,7 +350,7 @@ WRONG = {
     "2.3, changed places": ("2.3", lambda n: points(n)[::-1], "AFTER"),
     "2.3, itself": ("2.3", lambda n: points(n, by=0), "itself"),
     "2.3, short": ("2.3", lambda n: points(n, length=2.0), "longer"),
-    "2.3, two places back": ("2.3", lambda n: points(n, by=2), "at least one token"),
+    "2.3, two places back": ("2.3", lambda n: points(n, by=2), "the one two places before it"),
     "2.3, for six tokens only": ("2.3", lambda n: points(6), "expected (3, 2)"),
     "2.3, the same length for all": ("2.3", lambda n: points(n, length=40.0), "for 25 tokens less than"),
     "2.3, infinite": ("2.3", lambda n: points(n, length=math.inf), "not finite"),
