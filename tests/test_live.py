@@ -532,6 +532,7 @@ DATA["gpt"] = LAYOUT | {"text": ";bad-cafe"}
 weights = rng.dirichlet(np.ones(5), size=(3, 2, 2, 2, 5))
 weights[:, :, 0] = weights[0, 0, 0]  # the first layer is the same after every text
 DATA["switch"] = {
+    "first": 1,
     "tokens": ["o", "s", "l", " ", ";"],
     "languages": ["English", "German", "Finnish"],
     "contexts": [[";france;", ";italy;"], [";frankreich;", ";italien;"], [";ranska;", ";italia;"]],
@@ -745,7 +746,7 @@ def check_arrows(tab):
     agrees()
     for _ in range(40):
         student.press("ArrowUp")
-    X[3, 1] = 2.8  # no further
+    X[3, 1] = 2.2  # no further
     agrees()
     arrows.get_by_role("button", name="Put the arrows back").click()
     X[:] = DATA["arrows"]["points"]

@@ -1,10 +1,13 @@
 """The plans for teaching: their minutes add up, all that they name is there, and the projects begin with code that runs."""
 
+import ast
 import re
 
+import numpy as np
 import plan
 import pytest
-from conftest import ROOT
+from conftest import CHAPTERS, ROOT
+from notebooks import load
 
 PLAN = plan.plan()
 PROJECTS = sorted((ROOT / "course" / "projects").glob("*.md"))
@@ -23,6 +26,20 @@ def test_the_script_of_the_first_lesson_keeps_to_its_plan():
     times = [tuple(map(int, found)) for found in re.findall(r"^## (\d+) to (\d+): ", text, re.MULTILINE)]
     assert [ends - begins for begins, ends in times] == [part["minutes"] for part in PLAN["session"]["parts"]]
     assert [begins for begins, _ in times] == [0, *(ends for _, ends in times[:-1])]
+
+
+def test_the_numbers_on_the_board_of_the_first_lesson_are_right():
+    text = (ROOT / "course" / "notes" / "first-lesson.md").read_text(encoding="utf-8").replace("−", "-")
+    slides = (ROOT / "course" / "slides" / "first-lesson.yml").read_text(encoding="utf-8").replace("−", "-")
+    (cell,) = [cell for cell in load(CHAPTERS[2])["cells"] if cell["id"] == "draw-hook"]
+    points = ast.literal_eval(re.search(r"points = (\{.*?\n\})", cell["source"], re.DOTALL)[1])
+    X = np.array([points[word] for word in ("I", "am", "a", "student", ".")])
+    logits = X @ X[0] / np.sqrt(2)
+    for numbers, form in ((logits, "{:.2f}"), (np.exp(logits), "{:.1f}"), ([np.exp(logits).sum()], "{:.1f}")):
+        assert ", ".join(map(form.format, numbers)) in text
+    for word in ("Cats", "chase", "small", "mice"):
+        assert f"*{word}* {points[word][0]}, {points[word][1]} ·" in slides
+    assert f"full stop {points['.'][0]}, {points['.'][1]}" in slides
 
 
 @pytest.mark.parametrize("name", COURSES)

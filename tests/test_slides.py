@@ -68,6 +68,22 @@ def test_a_deck_has_what_its_chapter_has(decks, path):
     assert {"Against", "In short", "Exercises"} <= {slide.kicker or slide.heading for slide in deck}
 
 
+def test_live_figures_have_pages_that_need_nothing(decks, browser):
+    folder, written = decks
+    bodies = "".join(slide.body for deck in written.values() for slide in deck)
+    linked = set(re.findall(r'href="(live/[^"]*)"', bodies))
+    assert linked == {f"live/{path.name}" for path in (folder / "live").iterdir()} and len(linked) >= 12
+    tab = browser.new_page(viewport={"width": 1280, "height": 720})
+    asked, errors = [], []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    for name in sorted(linked):
+        tab.goto((folder / name).as_uri())
+        tab.locator("dynattn-live svg").first.wait_for()
+    tab.close()
+    assert errors == [] and all(url.startswith((folder.as_uri(), "data:", "blob:")) for url in asked)
+
+
 @each_deck
 def test_each_section_has_notes_for_the_speaker(decks, path):
     deck = decks[1][f"{path.stem}.html"]
@@ -118,7 +134,11 @@ def test_a_lesson_is_made_of_slides_and_questions(tmp_path, monkeypatch):
     )
     deck = slides.lesson(plan, chapters)
     assert [(slide.kind, slide.heading) for slide in deck[:2]] == [("question", "Which?"), ("figure", "This")]
-    assert "Say this." in deck[0].notes[0] and "Say that." in deck[2].notes[0]
+    assert (
+        "Say this." in deck[0].notes[0]
+        and "Say this." in deck[1].notes[0]
+        and "Say that." in deck[2].notes[0]
+    )
     assert deck[2].kind == "words" and "Say that." not in "".join(chapters["02"][0].notes)
     for old, new, said in (
         ("02#draw-hook", "02#nowhere", r"first\.yml: got 02#nowhere, expected a slide, such as 02#matrix"),

@@ -237,16 +237,16 @@ def classroom(wheel: Path) -> None:
     part.replace(OUT / "classroom.zip")
 
 
-def printed(items: list[dict], form: str) -> str:
-    """A form of the test as Markdown: its questions, and on a sheet of its own the key."""
+def printed(items: list[dict], form: str) -> tuple[str, str]:
+    """A form of the test as Markdown: its questions, and its key."""
     asked = [item for item in items if item["id"].startswith(f"{form}-")]
-    text, key = f"# Test {form}\n\nName:\n\nOne answer to each question is right. Not yet validated.\n", []
+    text, key = f"# Test {form}\n\nName:\n\nOne answer to each question is right.\n", []
     for number, item in enumerate(asked, 1):
         letters = list(zip("abcd", item["choices"]))
         choices = "\\\n".join(f"({letter}) {choice['text'].strip()}" for letter, choice in letters)
         text += f"\n**{number}.** {item['question'].strip()}\n\n{choices}\n"
         key += [f"{number} {letter}" for letter, choice in letters if choice.get("right")]
-    return f"{text}\n---\n\n# Key to test {form}\n\n{', '.join(key)}\n"
+    return text, f"# Key to test {form}\n\n{', '.join(key)}\n\nThe test is not yet validated.\n"
 
 
 def sheet_of_paper(markdown: str) -> str:
@@ -254,6 +254,18 @@ def sheet_of_paper(markdown: str) -> str:
     heading = markdown.partition("\n")[0].lstrip("# ")
     body = slides.MARKDOWN.render(markdown)
     return slides.templates().get_template("sheet.html").render(title=heading, body=body)
+
+
+def contents() -> str:
+    """What is in the kit, as the page for teachers says it, with links to all that is there."""
+    page = (ROOT / "book" / "for-teachers.md").read_text(encoding="utf-8")
+    text = re.search(r"(?ms)^## The kit\n+(.*?)^## ", page)[1]
+    linked = re.sub(
+        r"`([\w.-]+)(/?)`",
+        lambda name: f"[{name[0]}]({name[1]}{name[2]})" if (OUT / name[1]).exists() else name[0],
+        text,
+    )
+    return f"# The course kit\n\n{linked}"
 
 
 def project(path: Path, start: dict) -> list:
@@ -297,9 +309,7 @@ def write(variant: int = 0, published: str = "") -> None:
         f"notes/{path.stem}": path.read_text(encoding="utf-8") for path in (CONTENT / "notes").glob("*.md")
     }
     for form in sorted({item["id"][0] for item in items if re.match("[A-Z]-", item["id"])}):
-        papers[f"tests/test-{form}"] = printed(items, form)
-    page = (ROOT / "book" / "for-teachers.md").read_text(encoding="utf-8")
-    papers["README"] = "# The course kit\n\n" + re.search(r"(?ms)^## The kit\n+(.*?)^## ", page)[1]
+        papers[f"tests/test-{form}"], papers[f"tests/key-{form}"] = printed(items, form)
     for name, markdown in papers.items():
         (OUT / name).parent.mkdir(exist_ok=True)
         (OUT / f"{name}.html").write_text(sheet_of_paper(markdown), encoding="utf-8")
@@ -316,6 +326,7 @@ def write(variant: int = 0, published: str = "") -> None:
         progress.say("  without the book as PDF: `make pdf` first, to have it")
     progress.say("make classroom.zip")
     classroom(wheel)
+    (OUT / "README.html").write_text(sheet_of_paper(contents()), encoding="utf-8")
     progress.say(f"The course kit is in {OUT}")
 
 

@@ -104,9 +104,12 @@ def words(text: str) -> str:
     return f"<p>{inline(text)}</p>"
 
 
-def drawing(found: Picture) -> str:
-    """A figure; a live one without its caption, which says what to do with it."""
-    caption = "" if found.live else f"<figcaption>{html.escape(found.caption)}</figcaption>"
+def drawing(found: Picture, name: str) -> str:
+    """A figure; below a live one, in place of its caption, which says what to do with it, the way to it."""
+    caption = (
+        f'<a href="live/{name}.html">Open the live figure</a>' if found.live else html.escape(found.caption)
+    )
+    caption = f"<figcaption>{caption}</figcaption>"
     source = f"data:image/svg+xml,{urllib.parse.quote(found.light)}"
     return f'<figure><img alt="{html.escape(found.alt)}" src="{source}">{caption}</figure>'
 
@@ -126,8 +129,8 @@ class Deck:
     """The slides of one chapter."""
 
     def __init__(self, path: Path):
-        self.slides, self.section, self.asked, number = [], "", False, path.name[:2]
-        chosen = COURSE / "slides" / f"{number}.yml"
+        self.slides, self.section, self.asked, self.number = [], "", False, path.name[:2]
+        chosen = COURSE / "slides" / f"{self.number}.yml"
         self.choices = yaml.safe_load(chosen.read_text(encoding="utf-8")) if chosen.exists() else {}
         cells = executed(path)["cells"]
         if unknown := sorted(set(self.choices) - {cell["id"] for cell in cells}):
@@ -139,8 +142,9 @@ class Deck:
             self.cell, choice = cell["id"], self.choices.get(cell["id"]) or {}
             if "ask" in choice:
                 self.add("question", choice["ask"])
+                self.slides[-1].cell = ""  # what the cell shows comes next
             read(cell, choice)
-        self.add_notes(COURSE / "notes" / f"{number}.md")
+        self.add_notes(COURSE / "notes" / f"{self.number}.md")
 
     def add(self, kind: str, heading: str, body: str = "", *notes: str, box: Box | None = None) -> None:
         kicker = "" if self.section == heading else self.section
@@ -227,13 +231,13 @@ class Deck:
 
     def figure(self, found: Picture, heading: str, said: str, box: Box | None) -> None:
         """A figure's slide; it takes the place of the words with which its section, or the chapter, begins."""
-        last = self.slides[-1]
+        last, drawn = self.slides[-1], drawing(found, f"{self.number}-{self.cell}")
         if last.kind == "title":
-            last.body, last.cell = drawing(found), self.cell
+            last.body, last.cell = drawn, self.cell
         elif last.kind == "words" and last.heading == self.section == heading and not self.asked:
-            last.kind, last.body, last.cell = "figure", drawing(found), self.cell
+            last.kind, last.body, last.cell = "figure", drawn, self.cell
         else:
-            self.add("figure", heading, drawing(found), box=box)
+            self.add("figure", heading, drawn, box=box)
         self.slides[-1].notes.append(said)
         if found.live:
             self.slides[-1].notes.append(f"In the book this figure is live. {found.caption}")
@@ -278,12 +282,15 @@ def lesson(path: Path, chapters: dict[str, list[Slide]]) -> list[Slide]:
             if "ask" in entry:
                 slides.append(Slide("question", entry["ask"], kicker=part.partition(": ")[2]))
             elif slide := found.get(entry["slide"]):
-                kind = "figure" if slide.kind == "title" else slide.kind
+                # A title's notes are of its whole chapter.
+                kind, said = ("figure", []) if slide.kind == "title" else (slide.kind, [*slide.notes])
                 heading = entry.get("heading", slide.heading)
-                slides.append(replace(slide, kind=kind, heading=heading, notes=[*slide.notes]))
+                slides.append(replace(slide, kind=kind, heading=heading, notes=said))
             else:
                 raise ValueError(f"{path.name}: got {entry['slide']}, expected a slide, such as 02#matrix")
-        slides[first].notes.insert(0, f"**{part}**\n\n{notes[part].strip()}")
+        for slide in slides[first:]:
+            if slide is slides[first] or slide.kind == "question" or not slide.notes:
+                slide.notes.insert(0, f"**{part}**\n\n{notes[part].strip()}")
     return slides
 
 
@@ -326,6 +333,13 @@ def write(folder: Path) -> dict[str, list[Slide]]:
             .render(slides=slides, chapter=int(number) if number.isdigit() else None)
         )
         (folder / name).write_text(text, encoding="utf-8")
+    (folder / "live").mkdir()
+    for path in (path for path in notebooks() if path.parent.name == "book"):
+        for cell in executed(path)["cells"]:
+            if (found := picture(cell)) and found.live:
+                (page,) = [page for page in shown(cell, "text/html") if "<dynattn-live" in page]
+                page = templates().get_template("sheet.html").render(title="A live figure", body=page)
+                (folder / "live" / f"{path.name[:2]}-{cell['id']}.html").write_text(page, encoding="utf-8")
     text = templates().get_template("slides-index.html").render(decks=decks)
     (folder / "index.html").write_text(text, encoding="utf-8")
     return decks

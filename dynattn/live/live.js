@@ -402,12 +402,12 @@
     }
 
     /** A point of a drawing that can be dragged, or moved by the arrow keys; `to` turns pixels into coordinates. */
-    /** limit: how far from the origin, across and up. */
-    handle(area, label, place, move, { step = 0.1, limit = [2.6, 2.6] } = {}) {
+    /** limits: the least and the largest, across and up. */
+    handle(area, label, place, move, { step = 0.1, limits = [[-2.6, 2.6], [-2.6, 2.6]] } = {}) {
       const node = element("circle", { class: "handle", r: 11, tabindex: "0", role: "slider", "aria-label": label,
-        "aria-valuemin": -limit[0], "aria-valuemax": limit[0] });
+        "aria-valuemin": limits[0][0], "aria-valuemax": limits[0][1] });
       area.handles.append(node);
-      const set = (...to) => { move(...to.map((v, k) => Math.max(-limit[k], Math.min(limit[k], v)))); this.host.redraw(); };
+      const set = (...to) => { move(...to.map((v, k) => Math.max(limits[k][0], Math.min(limits[k][1], v)))); this.host.redraw(); };
       node.addEventListener("pointerdown", (event) => { node.setPointerCapture(event.pointerId); event.preventDefault(); node.focus(); });
       node.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false }); // the page must not scroll
       node.addEventListener("pointermove", (event) => {
@@ -563,9 +563,9 @@
     arrows(panel, data) {
       const tokens = data.tokens, X = data.points.map((p) => [...p]);
       const plane = stage(panel, "the words as arrows", 340, 250), area = stage(panel, "the network that they write", 340, 180);
-      plane.to = (x, y) => [170 + 37 * x, 125 - 37 * y]; // so that there is room for an arrow of twice the length
-      plane.from = (px, py) => [(px - 170) / 37, (125 - py) / 37];
-      const handles = X.map((_, i) => panel.handle(plane, `arrow of “${tokens[i]}”`, () => X[i], (x, y) => (X[i] = [x, y]), { limit: [4.2, 2.8] }));
+      plane.to = (x, y) => [125 + 47 * x, 125 - 47 * y]; // room on the right for an arrow of twice the length
+      plane.from = (px, py) => [(px - 125) / 47, (125 - py) / 47];
+      const handles = X.map((_, i) => panel.handle(plane, `arrow of “${tokens[i]}”`, () => X[i], (x, y) => (X[i] = [x, y]), { limits: [[-2.2, 4.2], [-2.2, 2.2]] }));
       panel.button("Put the arrows back", () => { data.points.forEach((p, i) => (X[i] = [...p])); panel.host.redraw(); });
       return () => {
         const A = weights(X, X), said = tokens.map((_, i) => { const j = A[i].indexOf(Math.max(...A[i]));
@@ -574,7 +574,7 @@
         const [ox, oy] = plane.to(0, 0);
         X.forEach((p, i) => {
           const [x, y] = plane.to(...p), long = Math.hypot(x - ox, y - oy) || 1, [ux, uy] = [(x - ox) / long, (y - oy) / long];
-          const far = Math.abs(x - ox) > 100, [lx, ly] = far ? [0, -1] : beyond(x - ox, y - oy);
+          const far = x - ox > 140, [lx, ly] = far ? [0, -1] : beyond(x - ox, y - oy);
           plane.put("line", { class: "arrow", x1: ox, y1: oy, x2: x, y2: y });
           plane.put("path", { class: "node", d: `M${x} ${y}l${-9 * ux + 4 * uy} ${-9 * uy - 4 * ux}l${-8 * uy} ${8 * ux}z` });
           plane.put("text", { x: x + 19 * lx, y: y + 19 * ly + 4.5, "text-anchor": far ? "middle" : anchor(lx) }, tokens[i]);
@@ -925,10 +925,10 @@
       };
     },
 
-    /** data: {tokens, languages, contexts, weights, mean}: the weights among the same tokens, after texts in several languages. */
+    /** data: {tokens, languages, contexts, weights, mean, first}: the weights among the same tokens, after texts in several languages. */
     switch(panel, data) {
       const { languages, mean } = data, letters = data.tokens.map(visible), H = mean[0][0].length;
-      const which = panel.radios("Language of the text before", languages, Math.min(1, languages.length - 1));
+      const which = panel.radios("Language of the text before", languages, data.first);
       const text = panel.choice("Text", []), layer = panel.choice("Layer", places(mean[0].length));
       layer.value = mean[0].length - 1;
       const before = element("p", { class: "whole before" });
