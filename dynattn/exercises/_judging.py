@@ -98,8 +98,8 @@ class Exercise:
                 if found is not None and not close(found, gradient_of(self.reference, case)):
                     return CUT_OFF if found.isfinite().all() else NO_GRADIENT
         for case in cases:
-            if isinstance(case, Hard) and not self._stands(answer, case, alone=not plain):
-                return case.diagnosis
+            if isinstance(case, Hard) and (diagnosis := self._falls(answer, case, alone=not plain)):
+                return diagnosis
         return None
 
     def _own(self, answer, case):
@@ -121,22 +121,32 @@ class Exercise:
         error = max((got - want).abs().max().item() for got, want in zip(results, wanted) if got.numel())
         return f"the numbers differ from the reference by up to {error:.3g}, in no way that this check knows."
 
-    def _stands(self, answer, case, alone) -> bool:
-        """Whether an answer is right in a hard case. Where there are plain ones, an error there is a wrong answer, too."""
+    def _falls(self, answer, case, alone) -> str | None:
+        """What is wrong with an answer in a hard case. Where there are plain ones, an error there is a wrong answer, too."""
         try:
-            return close(self.outcome(answer, case), self._own(self.reference, case))
+            got, want = self.outcome(answer, case), self._own(self.reference, case)
         except CheckFailed:
             if alone or isinstance(case, Watched):
                 raise
-            return False
+            return case.diagnosis
+        if close(got, want):
+            return None
+        if (
+            case.nearly
+            and got.shape == want.shape
+            and torch.allclose(got.to(want), want, rtol=0.05, atol=0.05)
+        ):
+            return case.nearly
+        return case.diagnosis
 
 
 class Hard(tuple):
     """A case that has a diagnosis of its own, for answers that are right in the plain cases and not in this one."""
 
-    def __new__(cls, diagnosis: str, *arguments):
+    def __new__(cls, diagnosis: str, *arguments, nearly: str | None = None):
+        """``nearly`` is the diagnosis of results that are right but for a few percent."""
         case = super().__new__(cls, arguments)
-        case.diagnosis = diagnosis
+        case.diagnosis, case.nearly = diagnosis, nearly
         return case
 
 
@@ -197,7 +207,12 @@ def call(answer, arguments):
 
 
 def several(result, count: int, names: str):
-    """Float64 tensors of the things that an answer returned; ``names`` says which, such as "two matrices, W_Q and W_K"."""
+    """Float64 tensors of the things that an answer returned; ``names`` says which, such as "two matrices, W_Q and W_K".
+
+    Matrices of one shape may also be stacked in one tensor.
+    """
+    if isinstance(result, torch.Tensor | np.ndarray) and result.ndim == 3:
+        result = list(result)
     if not (isinstance(result, tuple | list) and len(result) == count):
         raise CheckFailed(f"return {names}.")
     return map(tensor, result)
@@ -214,6 +229,11 @@ def tensor(result):
             result = torch.as_tensor(np.asarray(result))  # which makes float64 of Python's numbers
         result = result.detach()
     except (TypeError, ValueError, RuntimeError):
+        if isinstance(result, list | tuple) and result:
+            raise CheckFailed(
+                f"no tensor can be made of the {type(result).__name__} that your code returns: are all its rows numbers, and equally "
+                "many?"
+            ) from None
         raise CheckFailed(
             f"your code returns a {type(result).__name__}; expected a tensor or a number."
         ) from None

@@ -26,6 +26,9 @@ def _routing(n, by):
         lambda generator: [()],
         {
             "transposed: row i of W belongs to output i, and this W moves tokens the other way.": moves(-by),
+            f"the first {_NUMBER[by]} read nothing: their numbers come from the end of the sentence.": (
+                torch.eye(n, dtype=torch.float64).roll(by, dims=0).tril()
+            ),
             f"this W moves tokens by one place, not by {_NUMBER[by]}.": moves(1),
         },
     )
@@ -43,7 +46,7 @@ def _best_text(ridge):
         )
     return (
         "Given sentences `x` and targets `y`, both of shape (samples, n, d), return the $W$ of shape (n, n) with "
-        f"{asked}. Do not train."
+        f"{asked}. No training is needed."
     )
 
 
@@ -65,6 +68,17 @@ def _best(ridge):
             fit(x[..., :1], y[..., :1])
         ),
     }
+
+    def regrouped(x, y):
+        """reshape in the place of permute: rows of pieces of several sentences."""
+        return fit(*(a.reshape(1, a.shape[1], -1) for a in (x, y)))
+
+    mistakes[
+        "reshape regroups the numbers, but doesn't swap axes: a row must hold one token's place in all sentences."
+    ] = regrouped
+    mistakes["the inverse is missing: these are the products of targets and sentences alone."] = lambda x, y: (
+        torch.einsum("snd,smd->nm", y, x)
+    )
     if ridge:
         mistakes["this is the W of the smallest squared error alone; its own squares count, too."] = (
             best_static_weights
@@ -144,6 +158,13 @@ EXERCISES = {
             "this takes the first routing as W; the best W is the mean of all.": lambda P: (
                 (P - P[0]).square().sum(dim=(1, 2)).mean() / P.shape[-1]
             ),
+            "divided by n twice, as .mean() over all entries does: the target's size is n, not n times n.": lambda P: (
+                _floor(P) / P.shape[-1]
+            ),
+            "this is 1 - 1/K, which is right only where no two routings take the same token to the same place.": lambda P: (
+                torch.tensor(1 - 1 / len(P))
+            ),
+            "this is the root of the floor: an error is a mean square.": lambda P: _floor(P).sqrt(),
             "the square is missing: the floor is a mean SQUARED error.": lambda P: (
                 (P - P.mean(0)).square().sum(dim=(1, 2)).sqrt().mean() / P.shape[-1]
             ),

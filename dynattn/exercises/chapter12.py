@@ -37,7 +37,7 @@ def _share_text(mlp, shared=1, masked=False):
     if masked:
         count = "Count only the $n(n+1)/2$ weights that a causal mask leaves, *not* the others."
     return (
-        f"A block has the four projections, attention, and an MLP of {matrices}.{heads} Return the part of a whole block's "
+        f"A block has the four projections, attention, and an MLP of {matrices}.{heads} Return the share of a whole block's "
         "multiplications that goes into writing computed weights and using them, for `n` tokens of width `d` with `h` hidden "
         f"units. {count}"
     )
@@ -71,6 +71,13 @@ def _share(mlp, shared=1, masked=False):
             "of": lambda part, rest: part / rest
         },
         "this is the share of all else.": {"of": lambda part, rest: rest / (part + rest)},
+        "of the two products with A's shape, one is missing above the line: weights are written, and used.": {
+            "of": lambda part, rest: part / 2 / (part + rest)
+        },
+        "this is in percent: a share is at most 1.": {"of": lambda part, rest: 100 * part / (part + rest)},
+        "this is 0 for all sizes: a share lies between 0 and 1, and `//` rounds it down.": {
+            "of": lambda part, rest: part // (part + rest)
+        },
     }
     if masked:
         changes["the weights that the mask hides are counted, too; leave them out."] = {"masked": False}
@@ -117,10 +124,10 @@ class _Stream:
 
     def __init__(self, logits, values, made):
         self.left, self.given, self.made = list(zip(logits.tolist(), values)), [], made
-        self.held, self.again = 0, False
+        self.held, self.again, self.ended = 0, False, False
 
     def __iter__(self):
-        self.again |= not self.left
+        self.again |= self.ended  # to go on where `next` has stopped is no second reading
         return self
 
     def __next__(self):
@@ -132,6 +139,7 @@ class _Stream:
         }
         self.held = max(self.held, sum(seen.values()) // 3)
         if not self.left:
+            self.ended = True
             raise StopIteration
         logit, value = self.left.pop(0)
         value = as_given(value)
@@ -140,6 +148,7 @@ class _Stream:
 
 
 _LONG = "right for short texts, but not for a long one."
+_TWICE = "the stream is read a second time, when nothing is left in it: one pass must do."
 _HELD = "the result is right, but values that had been read were still held: use each and forget it."
 
 
@@ -148,9 +157,14 @@ def _mean_of_stream(answer, case):
     logits, values = case
     with _Made() as made:
         stream = _Stream(logits, values, made)
-        result = tensor(run(answer, (stream,)))
+        try:
+            result = tensor(run(answer, (stream,)))
+        except CheckFailed:
+            if stream.again:
+                raise CheckFailed(_TWICE) from None
+            raise
     if stream.again:
-        raise CheckFailed("the stream is read a second time, when nothing is left in it: one pass must do.")
+        raise CheckFailed(_TWICE)
     if stream.held > 5 and len(logits) > 10:
         raise CheckFailed(_HELD)
     if diagnosis := unlike(result, values[0]):
@@ -182,6 +196,9 @@ def _of_largest(stream):
     return max(stream, key=lambda pair: pair[0])[1]
 
 
+_COARSE = "right, until logits are about {}: nothing overflows, but their last digits are rounded off. Is something in float32?"
+
+
 def _stream_cases(generator):
     def drawn(*logits):
         return torch.tensor(logits, dtype=torch.float64), normal(generator, len(logits), 3)
@@ -189,15 +206,15 @@ def _stream_cases(generator):
     rows = (1.0, 3.0, 2.0, 4.0, 0.0, 4.5), (2.0, -1.0, 2.5, 2.375), (3.0, 2.0, 2.0, -1.0), (0.5,)
     return [drawn(*row) for row in rows] + [
         Hard("right, until logits are about 1000: exponentials overflow, unless they are relative to the largest so far.",
-             *drawn(1001.0, 1003.0, 1002.0)),
+             *drawn(1001.0, 1003.0, 1002.0), nearly=_COARSE.format("1000")),
         Hard("right, until a later logit is about 1000 larger than the first: exponentials must be relative to the largest so far.",
-             *drawn(0.0, 500.0, 1000.0, 1600.0, 1601.0)),
+             *drawn(0.0, 500.0, 1000.0, 1600.0, 1601.0), nearly=_COARSE.format("1000")),
         Hard("right, until a later logit is about 1000 smaller than the one before: exponentials must be relative to the largest "
              "so far, not to the last.", *drawn(1600.0, 0.0, -1000.0, 1599.0)),
         Hard("right, until all logits are about -1000: then every exponential is zero. Start with the largest at -inf, not at 0.",
-             *drawn(-1001.0, -1003.0, -1000.0)),
+             *drawn(-1001.0, -1003.0, -1000.0), nearly=_COARSE.format("-1000")),
         Hard("right, until all logits are about -1000000: start with the largest at -inf, not at a number.",
-             *drawn(-1000001.0, -1000003.0, -1000000.0)),
+             *drawn(-1000001.0, -1000003.0, -1000000.0), nearly=_COARSE.format("-1000000")),
         Watched(_LONG, *drawn(*[2.0, -1.0, 2.5, 2.375, 0.0] * 5)),
     ]  # fmt: skip
 
@@ -261,7 +278,7 @@ def _next_text(window):
     last = f" A token sees the last *{window}* tokens only, itself included." if window else ""
     return (
         "One head, token by token. Given a token `x` (d,), the `cache` that your function returned for the token before (None for "
-        f"the first token), and the learned `W_Q`, `W_K`, `W_V` (d, d), return the output (d,) of causal attention for this token, "
+        f"the first token), and the learned `W_Q`, `W_K`, `W_V` (out, in), here (d, d), return the output (d,) of causal attention for this token, "
         f"and the new cache. The logits are divided by the root of d.{last} What is in the cache is up to you, but no key or value "
         "should be computed twice; the check counts."
     )
@@ -297,7 +314,15 @@ class _Applied(TorchDispatchMode):
         return result
 
 
+_TWO_TIMES = "the outputs are right, but in one step a key or a value is computed twice: compute it once, and use it twice."
 _AGAIN = "the outputs are right, but keys and values are computed again and again: keep them in the cache."
+
+
+def _is_output(result, case) -> bool:
+    try:
+        return tensor(result).shape == case[0][0].shape
+    except CheckFailed:
+        return False
 
 
 def _outputs(answer, case):
@@ -305,6 +330,8 @@ def _outputs(answer, case):
     first = run(answer, (case[0][0], None, *case[1:]))
     if not (isinstance(first, tuple | list) and len(first) == 2):
         raise CheckFailed("return two things, the output and the new cache.")
+    if not _is_output(first[0], case) and _is_output(first[1], case):
+        raise CheckFailed("the output and the cache have changed places: the output comes first.")
     rows = 0
 
     def step_by_step(X, W_Q, W_K, W_V):
@@ -318,8 +345,8 @@ def _outputs(answer, case):
         return torch.stack(outputs)
 
     outputs = call(step_by_step, case)
-    if rows > 3 * len(outputs) > 30:  # 2 for each token would do
-        raise CheckFailed(_AGAIN)
+    if rows > 2 * len(outputs) > 20:
+        raise CheckFailed(_AGAIN if rows > 4 * len(outputs) else _TWO_TIMES)
     return outputs
 
 
@@ -331,17 +358,22 @@ def _next(window):
         v=lambda x, W_V: W_V @ x,
         scale=lambda d: d**-0.5,
         newest=1,
+        first=1,
+        weigh=lambda logits: logits.softmax(0),
+        swapped=False,
     ):
-        """A step that sees other tokens, projects in another way, or counts the newest token more than once."""
+        """A step that sees other tokens, projects or weighs in another way, or counts a token more than once."""
 
         def answer(x, cache, W_Q, W_K, W_V):
             K, V = cache or ([], [])
             K, V = [*K, k(x, W_Q, W_K)], [*V, v(x, W_V)]
-            logits = torch.stack(K) @ q(x, W_Q) * scale(len(x))
+            read, taken = (V, K) if swapped else (K, V)
+            logits = torch.stack(read) @ q(x, W_Q) * scale(len(x))
             logits[-1] += math.log(newest)
+            logits[0] += math.log(first)
             if len(K) > 1:  # the first token has nobody but itself
                 logits[~seen(len(K) - 1, torch.arange(len(K)))] = -torch.inf
-            return logits.softmax(0) @ torch.stack(V), (K, V)
+            return weigh(logits) @ torch.stack(taken), (K, V)
 
         return answer
 
@@ -366,6 +398,17 @@ def _next(window):
             q=lambda x, W_Q: x @ W_Q, k=lambda x, W_Q, W_K: x @ W_K, v=lambda x, W_V: x @ W_V
         ),
         "the newest token counts twice: its key and value stand in the cache two times.": step(newest=2),
+        "the first token counts twice: its key and value are put into the cache two times.": step(first=2),
+        "a token sees only the first token and itself: the cache that is returned is never more than the first one's.": step(
+            lambda i, j: (j == 0) | (j == i)
+        ),
+        "keys and values have changed places: queries are compared with keys, and values are added up.": step(
+            swapped=True
+        ),
+        "there is no softmax: the values are weighted by the logits themselves.": step(
+            weigh=lambda logits: logits.masked_fill(logits.isinf(), 0)
+        ),
+        "the exponentials aren't divided by their sum: weights must add up to 1.": step(weigh=torch.exp),
     }
     if window:
         mistakes |= {

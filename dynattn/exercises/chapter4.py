@@ -59,6 +59,9 @@ def _count(biases, causal):
         "the learned numbers of one head only; every head has its own slice of each matrix.": both(
             lambda D, H, d, n: learned(D, 1, d, n)
         ),
+        "W_O is counted as d_model x d_model; it leads from n_heads * d_head numbers to d_model.": both(
+            lambda D, H, d, n: 3 * H * d * (D + biases) + D * (D + biases)
+        ),
         # phlippe/uvadlc_notebooks #64
         "every head is counted with matrices as wide as the token; a head has d_head rows of each.": both(
             lambda D, H, d, n: 4 * H * D * (D + biases)
@@ -218,6 +221,12 @@ def _two_heads(write=(0, 1)):
     return answer
 
 
+def _pure(heads, W_O, answers) -> bool:
+    """Whether the output is the drinks and nothing else, of whatever size, if each head reads one token alone."""
+    output = (heads.transpose(1, 2).flatten(2) @ W_O.T).reshape(answers.shape)
+    return torch.cosine_similarity(output, answers, dim=-1).median() > 0.999
+
+
 def _named(answer, case):
     """Whether the two drinks are named in their order, and whether in the other one."""
     W_Q, W_K, W_V, W_O = several(run(answer), 4, "four matrices, W_Q, W_K, W_V and W_O")
@@ -234,6 +243,10 @@ def _named(answer, case):
     output = (heads.transpose(1, 2).flatten(2) @ W_O.T).reshape(-1, 2, 8)
     named, wanted = output.argmax(-1), answers.argmax(-1)
     right, turned = ((named == order).all(-1).double().mean() for order in (wanted, wanted.flip(-1)))
+    if right > 0.99 and not _pure(torch.nn.functional.one_hot(A.argmax(-1), 8).to(v) @ v, W_O, answers):
+        raise CheckFailed(
+            "the drinks are named, but the output holds something else beside them: what does W_V take, and where does W_O write?"
+        )
     if right > 0.99 or turned > 0.9:
         return torch.stack([right > 0.99, turned > 0.9]).double()
     top = A[:, :, 0].argmax(-1)  # (samples, heads): the token that gets the largest weight
@@ -346,6 +359,9 @@ EXERCISES = {
                 },
                 "inverted mask: True means MAY look, and this hides what may be seen.": {
                     "rows": lambda s, m: s.masked_fill(m, -torch.inf).softmax(-1).nan_to_num()
+                },
+                "the mask is transposed: row i says what token i may read.": {
+                    "rows": lambda s, m: _masked_rows(s, m.T)
                 },
                 "the mask is not used.": {"rows": lambda s, m: s.softmax(-1)},
                 CAUSAL: {"rows": lambda s, m: _masked_rows(s, torch.ones_like(m).tril())},

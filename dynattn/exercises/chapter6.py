@@ -83,6 +83,11 @@ def _static(itself):
                 before=lambda v, i: v[i - 1] if i else None
             ),
             "p is the share of tokens that LOOK; here it is that of the others.": best(fixed=lambda p: p),
+            "this is the better of two chances; one answer can be right for tokens that look and for those that don't: they add up.": (
+                lambda v, p: torch.tensor(
+                    mean([max(1 - p, p * max(right(v, i, c) for c in v)) for i in range(len(v))])
+                )
+            ),
             "this is the sum over the tokens; their mean was asked for.": best(total=sum),
         },
     )
@@ -132,7 +137,8 @@ def _hidden(generator):
         (of_directions, "pairs", "attention that looks at the directions of tokens only, not at their lengths"),
     ]  # fmt: skip
     return [
-        Hard(f"for {what} the right answer is {kind!r}.", weights, n, d) for weights, kind, what in hidden
+        Hard(f"for {what}{',' * (',' in what)} the right answer is {kind!r}.", weights, n, d)
+        for weights, kind, what in hidden
     ]
 
 

@@ -104,12 +104,12 @@ def _fading(order):
         "queries and keys have changed places: row i belongs to the query of token i.": fading(
             dot=lambda q, k: k @ q.T
         ),
-        "divided by the root of d: a store knows no such scale.": fading(
+        "divided by the root of d: the memory knows no such scale.": fading(
             dot=lambda q, k: q @ k.T / q.shape[1] ** 0.5
         ),
-        "there is a softmax in it: a store only adds.": softmaxed,
+        "there is a softmax in it: the memory only adds.": softmaxed,
         # microsoft/torchscale#81
-        "the rows are divided by their sums: a store only adds.": divided,
+        "the rows are divided by their sums: the memory only adds.": divided,
         "the matrix is transposed: rows read, columns are read.": lambda q, k, f: fading()(q, k, f).T,
     }
     if older < 1:  # else it is the same as above
@@ -199,6 +199,9 @@ def _guess(more):
         "the last letter is counted as if it had followed itself; nothing has followed it yet.": guess(
             lambda text: torch.cat([text[1:][text[:-1] == text[-1]], text[-1:]])
         ),
+        "the first letter is counted as if it had followed the last one: before text[0], text[i - 1] is the text's end.": guess(
+            lambda text: torch.cat([text[1:][text[:-1] == text[-1]], text[:1]])
+        ),
         f"{number} is added to every count, but not to their sum: the probabilities must add up to one.": guess(
             parts=lambda count: 0
         ),
@@ -210,13 +213,19 @@ def _guess(more):
         ),
         "these are counts; divide by their sum.": guess(shares=False),
     } | {
-        f"{word} is added to every count; here it is {number}.": guess(more=other)
+        f"{word} is added to every count{', or each letter counts twice' * (other == more / 2)}; here {number} is added, and a letter "
+        "counts once.": guess(more=other)
         for other, word in _ADDED.items()
         if other != more
     }
 
     def cases(generator):
-        texts = [([0, 1, 0, 1, 0], 3), ([2, 2, 1, 0, 2, 1, 2], 3), ([3, 0, 3, 3, 1, 3], 5)]
+        texts = [
+            ([0, 1, 0, 1, 0], 3),
+            ([2, 2, 1, 0, 2, 1, 2], 3),
+            ([3, 0, 3, 3, 1, 3], 5),
+            ([1, 0, 2, 0, 2, 1, 0], 3),
+        ]
         new = "right, except where nothing has followed the last letter yet: then all letters are equally likely."
         twice = "right, except where a text ends in the same letter twice: then its last pair counts, too."
         hard = [
@@ -272,6 +281,9 @@ def _step(first):
         "this is the step with size 1: eta is missing.": head(lambda eta: 1.0),
         "eta is in both, so the step has size eta squared: put it into one of them.": head(
             bring=lambda eta: eta
+        ),
+        "this step is twice as long: the text's step has the size eta, with no 2 from a square.": head(
+            lambda eta: 2 * eta
         ),
         "the step goes uphill: the sign is turned.": head(bring=lambda eta: -1.0),
         "divided by the number of examples, which the head can't know: the step sums over them.": head(

@@ -185,6 +185,14 @@ _BLOCKS = {
                 x, m, a, one, two
             ),
             "the norms are on what the halves say, not on what they read.": _on_answers(_before),
+            "the MLP is missing: this is the first half alone.": lambda x, a, m, one, two: x + a(one(x)),
+            "attention is missing: this is the second half alone.": lambda x, a, m, one, two: x + m(two(x)),
+            "the MLP reads what attention says alone; it should read the sum of that and x.": (
+                lambda x, a, m, one, two: x + a(one(x)) + m(two(a(one(x))))
+            ),
+            "the MLP reads what attention says alone, and its answer is added to x: each half adds to its own input.": (
+                lambda x, a, m, one, two: x + m(two(a(one(x))))
+            ),
         },
     ),
     "after": (
@@ -210,6 +218,11 @@ _BLOCKS = {
                 x, m, a, one, two
             ),
             "the norms are on what the halves say, not on the sums.": _on_answers(_before),
+            "the MLP is missing: this is the first half alone.": lambda x, a, m, one, two: one(x + a(x)),
+            "attention is missing: this is the second half alone.": lambda x, a, m, one, two: two(x + m(x)),
+            "the MLP reads what attention says alone; it should read the normed sum of that and x.": (
+                lambda x, a, m, one, two: two(one(x + a(x)) + m(a(x)))
+            ),
             "the halves stand side by side, with norms before them; here one comes after the other, and norms after the sums.": (
                 _beside
             ),
@@ -227,6 +240,11 @@ _BLOCKS = {
                 _beside(x, *parts) + x
             ),
             "the norms are on what the halves say, not on what they read.": _on_answers(_beside),
+            "the MLP is missing.": lambda x, a, m, one, two: x + a(one(x)),
+            "attention is missing.": lambda x, a, m, one, two: x + m(two(x)),
+            "the MLP reads what attention says; here both halves read x.": lambda x, a, m, one, two: (
+                x + a(one(x)) + m(two(a(one(x))))
+            ),
         },
     ),
 }
@@ -365,9 +383,10 @@ def _chances_text(out):
         if not out
         else "the others in the proportions they have among themselves"
     )
+    ties = "no more than `k` may be drawn" if not out else "no more than `k` may be left out"
     return (
         "The model above drew each character from its probabilities. Two knobs are usual. A **temperature** divides the scores "
-        f"before the softmax. And often {allowed}, {own}. Return the probabilities with which each character is drawn, given "
+        f"before the softmax. And often {allowed}, {own}. Where scores tie, still {ties}, no matter which. Return the probabilities with which each character is drawn, given "
         "`scores` of shape (vocabulary,), the temperature and `k`."
     )
 
@@ -396,7 +415,9 @@ def _chances(out):
         return lambda scores, temperature, k: again(keep(heat(scores, temperature).softmax(0), scores, k))
 
     mistakes = {
-        "the temperature isn't used.": chances(lambda s, T: s),
+        "the temperature isn't used, or only after the softmax, where it changes nothing: divide the scores by it.": chances(
+            lambda s, T: s
+        ),
         "multiplied by the temperature: divide, so that a small one sharpens.": chances(lambda s, T: s * T),
         "the probabilities are divided by the temperature, after the softmax, which changes nothing once they add up to 1: "
         "divide the scores.": lambda s, T, k: chances(lambda s, T: s)(s, T, k) / T,
@@ -408,6 +429,7 @@ def _chances(out):
         "those that stay are equally likely here; they keep their proportions.": chances(
             keep=lambda p, s, k: best(s, stay(s, k)).to(p)
         ),
+        "one too many are kept.": chances(keep=lambda p, s, k: p * best(s, stay(s, k) + 1)),
         "one too few are kept.": chances(keep=lambda p, s, k: p * best(s, stay(s, k) - 1)),
         "the scores of the others are set to 0, whose exponential is 1: they need -inf.": lambda s, T, k: (
             s * best(s, stay(s, k)) / T

@@ -3,6 +3,7 @@ what is left out, names of which a number is not compared, a start that is not f
 
 import math
 
+import numpy as np
 import torch
 
 
@@ -235,13 +236,158 @@ def deals(make, reached=lambda s, m: s >= m):
     return lambda m, s: make(reached(s, m).sum().double(), len(s))
 
 
+def going_on(stream):
+    """Starts with `next`, and goes on with `for`, which finds nothing where there is one pair alone."""
+    largest, output = next(stream)
+    total = 1.0
+    for logit, value in stream:
+        new = max(largest, logit)
+        total = total * math.exp(largest - new) + math.exp(logit - new)
+        output = output * math.exp(largest - new) + value * math.exp(logit - new)
+        largest = new
+    return output / total
+
+
+def twice_with_floats(stream):
+    top = max(logit for logit, _ in stream)
+    total, output = 0.0, 0.0
+    for logit, value in stream:
+        total, output = total + math.exp(logit - top), output + math.exp(logit - top) * value
+    return output / total
+
+
+def coarse(stream):
+    """In float32, whose digits are too few for large logits."""
+    whole, output = torch.tensor(-math.inf), 0.0
+    for logit, value in stream:
+        new = torch.logaddexp(whole, torch.tensor(logit, dtype=torch.float32))
+        output = output * (whole - new).exp().double() + value * (logit - new).exp().double()
+        whole = new
+    return output
+
+
+def by_hand(take=lambda W_V: W_V, write=lambda W_O: W_O, stack=tuple):
+    """Two heads whose values or output are otherwise."""
+
+    def answer():
+        one, zero = torch.eye(8), torch.zeros(8, 8)
+        W_K, W_V = torch.cat([torch.cat([one, zero], 1)] * 2), torch.cat([torch.cat([zero, one], 1)] * 2)
+        return stack((200 * torch.eye(16), W_K, take(W_V), write(torch.eye(16))))
+
+    return answer
+
+
+def cached(
+    twice=False,
+    returned=lambda y, cache, old: (y, cache),
+    weigh=lambda s: s.softmax(0),
+    first=1,
+    swapped=False,
+):
+    """A step of the next token; a cache of pairs that is used or handed on otherwise."""
+
+    def answer(x, cache, W_Q, W_K, W_V):
+        old = cache
+        pair = (W_K @ (x if not twice else x + 0), W_V @ x)
+        if twice:
+            W_K @ x
+        pairs = cache + [pair] if cache else [pair] * first
+        K, V = (torch.stack(part) for part in zip(*pairs))
+        if swapped:
+            K, V = V, K
+        if not cache and first > 1:
+            return V[0], pairs
+        return returned(weigh(K @ (W_Q @ x) / len(x) ** 0.5) @ V, pairs, old)
+
+    return answer
+
+
+def wrapped(text, count):
+    counts = torch.ones(count, dtype=torch.float64)
+    for i in range(len(text)):
+        if text[i - 1] == text[-1]:
+            counts[text[i]] += 1
+    return share_of(counts)
+
+
+def in_twos(text, count):
+    return share_of(1 + 2 * followers(text, count))
+
+
+def chances(keep, heat=lambda s, T: s / T, last=lambda p, T: p / p.sum()):
+    return lambda scores, temperature, k: last(
+        heat(scores, temperature).softmax(0) * keep(scores, k), temperature
+    )
+
+
+def best(scores, k):
+    return torch.zeros_like(scores).index_fill(0, scores.topk(min(k, len(scores))).indices, 1.0)
+
+
+def share(part=lambda n, d: 2 * n * n * d, of=lambda part, whole: part / whole):
+    return lambda n, d, h: of(part(n, d), 2 * n * n * d + 4 * n * d * d + 3 * n * d * h)
+
+
+def multi_head_transposed(*arguments):
+    *arguments, mask = arguments
+    return heads(*arguments, lambda s: s.masked_fill(~mask.T, -torch.inf))
+
+
+def token_or_counts(values, p):
+    m = max(map(values.count, values)) / len(values)
+    return max(1 - p, p * m)
+
+
+def reshaped(x, y):
+    X, Y = (a.reshape(a.shape[1], -1) for a in (x, y))
+    return Y @ X.T @ torch.linalg.inv(X @ X.T)
+
+
 RIGHT = {
+    "12.2 next, then for": ("12.2", going_on),
+    "4.4 stacked": ("4.4", by_hand(stack=torch.stack)),
+    "4.4 small": ("4.4", by_hand(write=lambda W_O: W_O / 100)),
+    "4.4 large": ("4.4", by_hand(write=lambda W_O: W_O * 1000)),
     "6.4 nothing for places that are never the last": ("6.4", powers([0, 1], 0.0)),
     "10.3 mean of all": ("10.3", deals(lambda count, R: (count + 1) / (R + 1))),
     "12.2 in rows": ("12.2", lambda stream: one_pass(-math.inf)((g, value[None]) for g, value in stream)[0]),
 }  # fmt: skip
 
 WRONG = {
+    "1.1 no wrap": ("1.1", np.eye(5, k=-2), "read nothing"),
+    "1.1 ragged": ("1.1", [[0, 0, 0, 1, 0], [0, 0, 0, 0, 1], [1]], "equally many"),
+    "1.2 reshape alone": ("1.2", reshaped, "doesn't swap axes"),
+    "1.2 no inverse": ("1.2", lambda x, y: torch.einsum("snd,smd->nm", y, x), "the inverse is missing"),
+    "1.3 mean of all": ("1.3", lambda P: (P - P.mean(0)).square().mean(), "divided by n twice"),
+    "1.3 of their number": ("1.3", lambda P: 1 - 1 / len(P), "no two routings"),
+    "1.3 root": ("1.3", lambda P: ((P - P.mean(0)).square().sum((1, 2)).mean() / P.shape[-1]).sqrt(), "the root of the floor"),
+    "4.1 square W_O": ("4.1", lambda D, H, d, n: (3 * D * H * d + D * D, H * n * n), "W_O is counted as"),
+    "4.2 transposed mask": ("4.2", multi_head_transposed, "the mask is transposed"),
+    "4.4 mixed": ("4.4", by_hand(write=lambda W_O: W_O + 0.9 * W_O.roll(8, 0)), "something else beside them"),
+    "4.4 a little of the other": ("4.4", by_hand(write=lambda W_O: W_O + 0.2 * W_O.roll(8, 0)), "something else beside them"),
+    "4.4 half the name": ("4.4", by_hand(take=lambda W_V: W_V + W_V.roll(8, 1) / 2), "something else beside them"),
+    "6.1 the better of two": ("6.1", token_or_counts, "the better of two chances"),
+    "8.2 around the end": ("8.2", wrapped, "as if it had followed the last one"),
+    "8.2 in twos": ("8.2", in_twos, "or each letter counts twice"),
+    "8.3 twice": ("8.3", lambda d, eta: (2 * eta * torch.eye(d + 1).index_fill(0, torch.tensor([d]), 0.0), torch.eye(d + 1)[d]), "twice as long"),
+    "9.2 no MLP": ("9.2", lambda x, a, m, one, two: x + a(one(x)), "the MLP is missing"),
+    "9.2 no attention": ("9.2", lambda x, a, m, one, two: x + m(two(x)), "attention is missing"),
+    "9.2 MLP of the answer": ("9.2", lambda x, a, m, one, two: (y := a(one(x))) + x + m(two(y)), "should read the sum"),
+    "9.2 MLP of the answer alone": ("9.2", lambda x, a, m, one, two: x + m(two(a(one(x)))), "its answer is added to x"),
+    "9.4 too late": ("9.4", chances(best, lambda s, T: s, lambda p, T: p / T / (p / T).sum()), "or only after the softmax"),
+    "9.4 one more": ("9.4", chances(lambda s, k: best(s, k + 1)), "one too many"),
+    "12.1 one product of two": ("12.1", share(lambda n, d: n * n * d), "above the line"),
+    "12.1 percent": ("12.1", share(of=lambda part, whole: 100 * part / whole), "in percent"),
+    "12.1 rounded": ("12.1", share(of=lambda part, whole: part // whole), "rounds it down"),
+    "12.2 twice": ("12.2", twice_with_floats, "a second time"),
+    "12.2 float32": ("12.2", coarse, "digits are rounded off"),
+    "12.4 twice in a step": ("12.4", cached(twice=True), "in one step"),
+    "12.4 changed places": ("12.4", cached(returned=lambda y, cache, old: (cache, y)), "the output comes first"),
+    "12.4 not updated": ("12.4", cached(returned=lambda y, cache, old: (y, old or cache)), "never more than the first one's"),
+    "12.4 first twice": ("12.4", cached(first=2), "the first token counts twice"),
+    "12.4 keys and values": ("12.4", cached(swapped=True), "keys and values have changed places"),
+    "12.4 logits": ("12.4", cached(weigh=lambda s: s), "there is no softmax"),
+    "12.4 exponentials": ("12.4", cached(weigh=torch.exp), "weights must add up to 1"),
     "1.3 each routing once": ("1.3", lambda P: (P.unique(dim=0) - P.unique(dim=0).mean(0)).square().sum((1, 2)).mean() / P.shape[-1], "is there twice"),
     "1.4 odd and homogeneous": ("1.4", lambda f: (x := torch.randn(5, dtype=torch.float64)) is not None and torch.allclose(f(-x), -f(x)) and torch.allclose(f(2 * x), 2 * f(x)), "cuts off what is larger"),
     "2.1 root of 2": ("2.1", lambda q, k, v: (q @ k.T / 2**0.5).softmax(1) @ v, "the root of 2, whatever the width"),
@@ -317,6 +463,11 @@ SAME = {
     *("6.4 a tie at the end", "6.4 not enough", "6.4, too slow"),
     *("8.2 last pair", "8.2 last pair, in one line"),
     *("8.3 by chance", "8.3 ones"),
+    *("1.1 no wrap", "1.1, tokens that fall off"),
+    *("4.4 mixed", "4.4 a little of the other", "4.4 half the name"),
+    *("8.2 a half", "8.2 in twos"),
+    *("9.4 no temperature", "9.4 too late"),
+    *("12.2 two passes", "12.2 twice"),
     *("12.2 grows", "12.2 kept", "12.2 kept beside", "12.2 copies kept"),
     *("12.4 without products", "12.4 all again"),
 }
