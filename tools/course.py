@@ -245,8 +245,12 @@ def printed(items: list[dict], form: str) -> tuple[str, str]:
         letters = list(zip("abcd", item["choices"]))
         choices = "\\\n".join(f"({letter}) {choice['text'].strip()}" for letter, choice in letters)
         text += f"\n**{number}.** {item['question'].strip()}\n\n{choices}\n"
-        key += [f"{number} {letter}" for letter, choice in letters if choice.get("right")]
-    return text, f"# Key to test {form}\n\n{', '.join(key)}\n\nThe test is not yet validated.\n"
+        key += [
+            f"**{number} {letter}.** {choice['feedback']}"
+            for letter, choice in letters
+            if choice.get("right")
+        ]
+    return text, f"# Key to test {form}\n\nThe test is not yet validated.\n\n" + "\n\n".join(key) + "\n"
 
 
 def sheet_of_paper(markdown: str) -> str:
@@ -265,7 +269,8 @@ def contents() -> str:
         lambda name: f"[{name[0]}]({name[1]}{name[2]})" if (OUT / name[1]).exists() else name[0],
         text,
     )
-    return f"# The course kit\n\n{linked}"
+    begin = "For a first lesson begin with its [script](notes/first-lesson.html) and its [slides](slides/first-lesson.html)."
+    return f"# The course kit\n\n{begin}\n\n{linked}"
 
 
 def project(path: Path, start: dict) -> list:

@@ -252,7 +252,7 @@ class Deck:
         predictions = PREDICTION.findall("".join(parts))
         if len(predictions) != len(asked):
             raise ValueError(
-                f"{path}: got {len(predictions)} predictions, expected one for each of {len(asked)} guesses"
+                f"{path.name}: got {len(predictions)} predictions, expected one for each of {len(asked)} guesses"
             )
         for slide, prediction in zip(asked, predictions):
             slide.notes.insert(0, prediction.strip())
@@ -280,12 +280,15 @@ def lesson(path: Path, chapters: dict[str, list[Slide]]) -> list[Slide]:
         first = len(slides)
         for entry in entries:
             if "ask" in entry:
-                slides.append(Slide("question", entry["ask"], kicker=part.partition(": ")[2]))
+                table = MARKDOWN.render(entry.get("table", ""))
+                kind = "table" if table else "question"
+                slides.append(Slide(kind, entry["ask"], table, kicker=part.partition(": ")[2]))
             elif slide := found.get(entry["slide"]):
-                # A title's notes are of its whole chapter.
+                # A title's notes are of its whole chapter, and what a claim speaks for is a matter of the whole book.
                 kind, said = ("figure", []) if slide.kind == "title" else (slide.kind, [*slide.notes])
                 heading = entry.get("heading", slide.heading)
-                slides.append(replace(slide, kind=kind, heading=heading, notes=said))
+                box = slide.box if kind == "claim" else None
+                slides.append(replace(slide, kind=kind, heading=heading, box=box, notes=said))
             else:
                 raise ValueError(f"{path.name}: got {entry['slide']}, expected a slide, such as 02#matrix")
         for slide in slides[first:]:
