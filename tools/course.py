@@ -273,12 +273,12 @@ def contents() -> str:
     return f"# The course kit\n\n{begin}\n\n{linked}"
 
 
-def project(path: Path, start: dict) -> list:
-    """A project as a notebook: its text, and the first step as a cell that runs; ``start``: a chapter's set-up cell."""
+def project(path: Path, setup: dict) -> list:
+    """A project as a notebook: its text, and the first step as a cell that runs; ``setup``: a chapter's set-up cell."""
     before, code, after = re.split(r"(?m)^```(?:python)?$", path.read_text(encoding="utf-8"))
     return [
         new_markdown_cell(before.strip(), id="project"),
-        new_code_cell(start["source"], id="setup", metadata=start["metadata"]),
+        new_code_cell(setup["source"], id="setup", metadata=setup["metadata"]),
         new_code_cell(code.strip(), id="first-step"),
         new_markdown_cell(after.strip(), id="what-to-do"),
     ]
@@ -318,10 +318,10 @@ def write(variant: int = 0, published: str = "") -> None:
     for name, markdown in papers.items():
         (OUT / name).parent.mkdir(exist_ok=True)
         (OUT / f"{name}.html").write_text(sheet_of_paper(markdown), encoding="utf-8")
-    first = load(notebooks()[0])
+    first = notebooks()[0]
+    setup = worksheet(first)[0][0]
     for path in (CONTENT / "projects").glob("*.md"):
-        start = next(cell for cell in first["cells"] if cell["id"] == "setup")
-        written(OUT / "projects" / f"{path.stem}.ipynb", project(path, start), first)
+        written(OUT / "projects" / f"{path.stem}.ipynb", project(path, setup), load(first))
     for folder, tool in (("slides", slides), ("figures", figurepack)):
         progress.say(f"make the {folder}")
         tool.write(OUT / folder)

@@ -126,9 +126,10 @@ def boxes(cell: dict) -> list[Box]:
 
 
 class Deck:
-    """The slides of one chapter."""
+    """The slides of one chapter, and its live figures, each as HTML, by their names."""
 
     def __init__(self, path: Path):
+        self.live = {}
         self.slides, self.section, self.asked, self.number = [], "", False, path.name[:2]
         chosen = COURSE / "slides" / f"{self.number}.yml"
         self.choices = yaml.safe_load(chosen.read_text(encoding="utf-8")) if chosen.exists() else {}
@@ -211,6 +212,9 @@ class Deck:
         heading = choice.get("heading", box.headline if box else self.section)
         tables = [table for table in shown(cell, "text/html") if "<table" in table and "<figure" not in table]
         if found := picture(cell):
+            if found.live:
+                (page,) = [page for page in shown(cell, "text/html") if "<dynattn-live" in page]
+                self.live[self.named()] = page
             self.figure(found, heading, said, box)
         elif not FOLDED & tags:
             lines = [line for line in source.splitlines() if not re.match(r"figures\.|claim\(", line)]
@@ -229,9 +233,13 @@ class Deck:
             self.add("claim", box.headline, box=box)
         self.asked = False
 
+    def named(self) -> str:
+        """The name of the present cell's figure."""
+        return f"{self.number}-{self.cell}"
+
     def figure(self, found: Picture, heading: str, said: str, box: Box | None) -> None:
         """A figure's slide; it takes the place of the words with which its section, or the chapter, begins."""
-        last, drawn = self.slides[-1], drawing(found, f"{self.number}-{self.cell}")
+        last, drawn = self.slides[-1], drawing(found, self.named())
         if last.kind == "title":
             last.body, last.cell = drawn, self.cell
         elif last.kind == "words" and last.heading == self.section == heading and not self.asked:
@@ -319,11 +327,13 @@ def write(folder: Path) -> dict[str, list[Slide]]:
             shutil.copy(reveal / part, folder / "reveal" / part)
     for part in (ROOT / "static" / "book.css", ROOT / "static" / "math.woff2", TEMPLATES / "slides.css"):
         shutil.copy(part, folder)
-    decks = {
-        path.with_suffix(".html").name: Deck(path).slides
-        for path in notebooks()
-        if path.parent.name == "book"
-    }
+    decks = {path.with_suffix(".html").name: Deck(path) for path in notebooks() if path.parent.name == "book"}
+    (folder / "live").mkdir()
+    for deck in decks.values():
+        for name, page in deck.live.items():
+            text = templates().get_template("sheet.html").render(title="A live figure", body=page)
+            (folder / "live" / f"{name}.html").write_text(text, encoding="utf-8")
+    decks = {name: deck.slides for name, deck in decks.items()}
     lessons = COURSE / "slides" / "first-lesson.yml"
     decks = {
         "first-lesson.html": lesson(lessons, {name[:2]: slides for name, slides in decks.items()})
@@ -336,13 +346,6 @@ def write(folder: Path) -> dict[str, list[Slide]]:
             .render(slides=slides, chapter=int(number) if number.isdigit() else None)
         )
         (folder / name).write_text(text, encoding="utf-8")
-    (folder / "live").mkdir()
-    for path in (path for path in notebooks() if path.parent.name == "book"):
-        for cell in executed(path)["cells"]:
-            if (found := picture(cell)) and found.live:
-                (page,) = [page for page in shown(cell, "text/html") if "<dynattn-live" in page]
-                page = templates().get_template("sheet.html").render(title="A live figure", body=page)
-                (folder / "live" / f"{path.name[:2]}-{cell['id']}.html").write_text(page, encoding="utf-8")
     text = templates().get_template("slides-index.html").render(decks=decks)
     (folder / "index.html").write_text(text, encoding="utf-8")
     return decks

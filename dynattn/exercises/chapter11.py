@@ -211,10 +211,8 @@ def _edited(answer, case):
             f"my_edit returns a {type(edit).__name__}; it should return a function, edit(at, A)."
         )
     for at, A in enumerate(layers):
-        copy, nothing = (
-            A.clone(),
-            f"edit returns nothing for layer {at}; it must return the weights of every layer.",
-        )
+        copy = A.clone()
+        nothing = f"edit returns nothing for layer {at}; it must return the weights of every layer."
         try:
             result = tensor(attempt(edit, (at, copy), nothing))
         except NotAttempted:

@@ -305,12 +305,11 @@ class _Applied(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
-        if function.overloadpacket in self.products and any(map(self._is_matrix, args)):
-            self.rows += result.numel() // self.width
-        elif function.overloadpacket == torch.ops.aten.mul and any(
-            map(self._is_matrix, args)
-        ):  # the sum comes later
-            self.rows += result.numel() // self.width**2
+        if any(map(self._is_matrix, args)):
+            if function.overloadpacket in self.products:
+                self.rows += result.numel() // self.width
+            elif function.overloadpacket == torch.ops.aten.mul:  # the sum comes later
+                self.rows += result.numel() // self.width**2
         return result
 
 
